@@ -1,0 +1,29 @@
+"Packaging, read from settings.ini: the one place where name, version and requirements are written."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+config = ConfigParser(delimiters=["="])
+config.read("settings.ini", encoding="utf-8")
+cfg = config["DEFAULT"]
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    license="MIT",
+    keywords=cfg["keywords"],
+    packages=find_packages(include=[cfg["lib_name"]]),
+    python_requires=">=" + cfg["min_python"],
+    install_requires=shlex.split(cfg["requirements"]),
+    extras_require={"dev": shlex.split(cfg["dev_requirements"])},
+    entry_points={"nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    zip_safe=False,
+)
