@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ROLES', 'tiny_vit', 'block_of', 'block_names', 'find_targets', 'Site', 'LogitsModule', 'Classifier', 'find_sites',
            'example_input', 'head_names', 'as_classifier', 'add_lora', 'load_base', 'fingerprint', 'base_fingerprint',
-           'adapter_fingerprint', 'save_adapter', 'load_adapter']
+           'adapter_fingerprint', 'save_adapter', 'load_adapter', 'first_broken_layer']
 
-# %% ../nbs/02_model.ipynb #2453ddf6
+# %% ../nbs/02_model.ipynb #d6ab4c1e
 import hashlib
 import json
 import re
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-# %% ../nbs/02_model.ipynb #97305adb
+# %% ../nbs/02_model.ipynb #b3c41ee7
 def tiny_vit(
     classes: int = 10,
     seed: int = 0,
@@ -34,7 +34,7 @@ def tiny_vit(
     processor = ViTImageProcessor(size={"height": 8, "width": 8}, do_resize=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return ViTForImageClassification(config), processor
 
-# %% ../nbs/02_model.ipynb #6298ef15
+# %% ../nbs/02_model.ipynb #5cef6896
 ROLES = {
     "q": r"(query|q_proj|to_q|\.q)$",
     "k": r"(key|k_proj|to_k|\.k)$",
@@ -44,7 +44,7 @@ ROLES = {
     "mlp": r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense|(?<!attention\.)output\.dense)$",
 }
 
-# %% ../nbs/02_model.ipynb #129da684
+# %% ../nbs/02_model.ipynb #6078c770
 def block_of(
     model: nn.Module,
     name: str,  # path of a module
@@ -55,13 +55,13 @@ def block_of(
         if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList): return ".".join(parts[: i + 1])
     return None
 
-# %% ../nbs/02_model.ipynb #eb57e0b9
+# %% ../nbs/02_model.ipynb #a033df35
 def block_names(model: nn.Module) -> list[str]:
     "Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block holds an attention or MLP map."
     maps = (n for n, m in model.named_modules() if any(re.search(pattern, n) for pattern in ROLES.values()))
     return list(dict.fromkeys(b for b in (block_of(model, n) for n in maps) if b is not None))
 
-# %% ../nbs/02_model.ipynb #27ed43f1
+# %% ../nbs/02_model.ipynb #873ec607
 def find_targets(
     model: nn.Module,
     target_modules: list[str],  # roles out of `ROLES`, or ends of module paths
@@ -78,7 +78,7 @@ def find_targets(
     found = {n for names in matches.values() for n in names}
     return [n for n in inside if n in found]
 
-# %% ../nbs/02_model.ipynb #6e739e05
+# %% ../nbs/02_model.ipynb #368bc56a
 @dataclass(frozen=True)
 class Site:
     "One LoRA-adapted linear map: weight `W + scaling * B @ A` with `A[rank, d_in]` and `B[d_out, rank]`."
@@ -95,7 +95,7 @@ class Site:
         "Names of the weights A and B among the network's parameters."
         return f"{self.name}.lora_A.default.weight", f"{self.name}.lora_B.default.weight"
 
-# %% ../nbs/02_model.ipynb #2af4a09c
+# %% ../nbs/02_model.ipynb #f691a905
 class LogitsModule(nn.Module):
     "The network as a function from `pixel_values[n,3,h,w]` to `logits[n,c]`, which is what laplace-torch expects of a model."
 
@@ -105,7 +105,7 @@ class LogitsModule(nn.Module):
 
     def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]: return self.model(pixel_values=pixel_values).logits
 
-# %% ../nbs/02_model.ipynb #a17bb0c4
+# %% ../nbs/02_model.ipynb #314672c7
 @dataclass(frozen=True)
 class Classifier:
     "A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit in."
@@ -133,7 +133,7 @@ class Classifier:
         A, B = (self.network.get_parameter(p) for p in site.parameters)
         return A, B
 
-# %% ../nbs/02_model.ipynb #93dd6da2
+# %% ../nbs/02_model.ipynb #0b3aeb6f
 def find_sites(
     network: LogitsModule,  # around a PEFT model
     processor,  # the model's image processor
@@ -163,12 +163,12 @@ def example_input(network: nn.Module, processor) -> Float[Tensor, "1 3 h w"]:
     p = next(network.parameters())
     return processor(PILImage.new("RGB", (32, 32) if processor.do_resize else _native_size(processor)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
 
-# %% ../nbs/02_model.ipynb #ea71b0f1
+# %% ../nbs/02_model.ipynb #b8a4c874
 def _native_size(processor) -> tuple[int, int]:
     size = processor.size
     return size["width"], size["height"]
 
-# %% ../nbs/02_model.ipynb #f2f5b8e1
+# %% ../nbs/02_model.ipynb #42a7e0ae
 def head_names(model: nn.Module) -> list[str]:
     "Names of the classification heads: children with weights that are not the backbone."
     return [n for n, child in model.named_children() if n != model.base_model_prefix and any(True for _ in child.parameters())]
@@ -185,7 +185,7 @@ def as_classifier(
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
     return Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
 
-# %% ../nbs/02_model.ipynb #4e386d55
+# %% ../nbs/02_model.ipynb #d3082e6c
 def add_lora(
     model: nn.Module,  # a transformers image classifier
     processor,  # its image processor
@@ -205,7 +205,7 @@ def add_lora(
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model))
     return as_classifier(get_peft_model(model, config), processor, classes)
 
-# %% ../nbs/02_model.ipynb #d95fb828
+# %% ../nbs/02_model.ipynb #94e99581
 def load_base(
     model: str,  # Hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
     classes: tuple[str, ...],  # of the task
@@ -223,7 +223,7 @@ def load_base(
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
         raise ValueError(f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as 'google/vit-base-patch16-224-in21k', or a folder with one") from e
 
-# %% ../nbs/02_model.ipynb #fef5f430
+# %% ../nbs/02_model.ipynb #ba9101da
 def fingerprint(
     tensors: dict[str, Tensor],
 ) -> str:
@@ -243,7 +243,7 @@ def adapter_fingerprint(classifier: Classifier) -> str:
     "Fingerprint of what was trained: LoRA factors and head."
     return fingerprint(get_peft_model_state_dict(classifier.peft))
 
-# %% ../nbs/02_model.ipynb #45624c76
+# %% ../nbs/02_model.ipynb #0fe37446
 def save_adapter(
     classifier: Classifier,
     folder: str | Path,  # gets PEFT's files and `base.json`
@@ -253,7 +253,7 @@ def save_adapter(
     belongs = {"schema": 1, "base_sha256": base_fingerprint(classifier.peft), "classes": list(classifier.classes)}
     (Path(folder) / "base.json").write_text(json.dumps(belongs, indent=1) + "\n")
 
-# %% ../nbs/02_model.ipynb #82866e59
+# %% ../nbs/02_model.ipynb #0de83fab
 def load_adapter(
     model: nn.Module,  # the base, from `load_base`
     processor,
@@ -281,3 +281,22 @@ def load_adapter(
     if belongs and belongs["base_sha256"] != base_fingerprint(peft_model): raise fail("was trained on other base weights; expected the base it belongs to")
     set_peft_model_state_dict(peft_model, saved)
     return as_classifier(peft_model, processor, classes)
+
+# %% ../nbs/02_model.ipynb #0020e5ae
+@torch.no_grad()
+def first_broken_layer(
+    network: nn.Module,  # pixel_values -> logits
+    x: Float[Tensor, "n 3 h w"],
+) -> str:
+    "In words, the first layer whose output is not finite for a batch."
+    names, broken, hooks = block_names(network), [], []
+    def look(layer):
+        def hook(module, args, output):
+            h = output[0] if isinstance(output, tuple) else output
+            if not h.isfinite().all(): broken.append(layer)
+        return hook
+    for layer, name in enumerate(names): hooks.append(network.get_submodule(name).register_forward_hook(look(layer)))
+    try: network(x)
+    finally:
+        for h in hooks: h.remove()
+    return f"layer {broken[0]} is the first to break" if broken else "all layers are finite, so the head broke"
