@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'tiny_vit', 'block_of', 'block_names', 'find_targets', 'Site', 'LogitsModule', 'Classifier', 'find_sites',
-           'example_input', 'head_names', 'as_classifier', 'add_lora', 'load_base', 'fingerprint', 'base_fingerprint',
-           'adapter_fingerprint', 'save_adapter', 'load_adapter', 'first_broken_layer']
+           'example_input', 'head_names', 'as_classifier', 'add_lora', 'resize_positions', 'load_base', 'fingerprint',
+           'base_fingerprint', 'adapter_fingerprint', 'save_adapter', 'load_adapter', 'first_broken_layer']
 
-# %% ../nbs/02_model.ipynb #d6ab4c1e
+# %% ../nbs/02_model.ipynb #f05a60c0
 import hashlib
 import json
 import re
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-# %% ../nbs/02_model.ipynb #b3c41ee7
+# %% ../nbs/02_model.ipynb #eff59bca
 def tiny_vit(
     classes: int = 10,
     seed: int = 0,
@@ -31,10 +31,10 @@ def tiny_vit(
     torch.manual_seed(seed)
     config = ViTConfig(hidden_size=48, num_hidden_layers=12, num_attention_heads=4, intermediate_size=96, image_size=8, patch_size=2,
                        num_labels=classes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    processor = ViTImageProcessor(size={"height": 8, "width": 8}, do_resize=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    processor = ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return ViTForImageClassification(config), processor
 
-# %% ../nbs/02_model.ipynb #5cef6896
+# %% ../nbs/02_model.ipynb #4974434c
 ROLES = {
     "q": r"(query|q_proj|to_q|\.q)$",
     "k": r"(key|k_proj|to_k|\.k)$",
@@ -44,7 +44,7 @@ ROLES = {
     "mlp": r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense|(?<!attention\.)output\.dense)$",
 }
 
-# %% ../nbs/02_model.ipynb #6078c770
+# %% ../nbs/02_model.ipynb #09505663
 def block_of(
     model: nn.Module,
     name: str,  # path of a module
@@ -55,13 +55,13 @@ def block_of(
         if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList): return ".".join(parts[: i + 1])
     return None
 
-# %% ../nbs/02_model.ipynb #a033df35
+# %% ../nbs/02_model.ipynb #58a06c8f
 def block_names(model: nn.Module) -> list[str]:
     "Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block holds an attention or MLP map."
     maps = (n for n, m in model.named_modules() if any(re.search(pattern, n) for pattern in ROLES.values()))
     return list(dict.fromkeys(b for b in (block_of(model, n) for n in maps) if b is not None))
 
-# %% ../nbs/02_model.ipynb #873ec607
+# %% ../nbs/02_model.ipynb #821138ee
 def find_targets(
     model: nn.Module,
     target_modules: list[str],  # roles out of `ROLES`, or ends of module paths
@@ -78,7 +78,7 @@ def find_targets(
     found = {n for names in matches.values() for n in names}
     return [n for n in inside if n in found]
 
-# %% ../nbs/02_model.ipynb #368bc56a
+# %% ../nbs/02_model.ipynb #41e9afc4
 @dataclass(frozen=True)
 class Site:
     "One LoRA-adapted linear map: weight `W + scaling * B @ A` with `A[rank, d_in]` and `B[d_out, rank]`."
@@ -95,7 +95,7 @@ class Site:
         "Names of the weights A and B among the network's parameters."
         return f"{self.name}.lora_A.default.weight", f"{self.name}.lora_B.default.weight"
 
-# %% ../nbs/02_model.ipynb #f691a905
+# %% ../nbs/02_model.ipynb #dcddc1c2
 class LogitsModule(nn.Module):
     "The network as a function from `pixel_values[n,3,h,w]` to `logits[n,c]`, which is what laplace-torch expects of a model."
 
@@ -105,7 +105,7 @@ class LogitsModule(nn.Module):
 
     def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]: return self.model(pixel_values=pixel_values).logits
 
-# %% ../nbs/02_model.ipynb #314672c7
+# %% ../nbs/02_model.ipynb #90113c78
 @dataclass(frozen=True)
 class Classifier:
     "A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit in."
@@ -133,7 +133,7 @@ class Classifier:
         A, B = (self.network.get_parameter(p) for p in site.parameters)
         return A, B
 
-# %% ../nbs/02_model.ipynb #0b3aeb6f
+# %% ../nbs/02_model.ipynb #6bef2e6c
 def find_sites(
     network: LogitsModule,  # around a PEFT model
     processor,  # the model's image processor
@@ -161,14 +161,9 @@ def find_sites(
 def example_input(network: nn.Module, processor) -> Float[Tensor, "1 3 h w"]:
     "One blank image as the processor would hand it to the network, on the network's device and in its precision."
     p = next(network.parameters())
-    return processor(PILImage.new("RGB", (32, 32) if processor.do_resize else _native_size(processor)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
+    return processor(PILImage.new("RGB", (32, 32)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
 
-# %% ../nbs/02_model.ipynb #b8a4c874
-def _native_size(processor) -> tuple[int, int]:
-    size = processor.size
-    return size["width"], size["height"]
-
-# %% ../nbs/02_model.ipynb #42a7e0ae
+# %% ../nbs/02_model.ipynb #b563ff13
 def head_names(model: nn.Module) -> list[str]:
     "Names of the classification heads: children with weights that are not the backbone."
     return [n for n, child in model.named_children() if n != model.base_model_prefix and any(True for _ in child.parameters())]
@@ -185,7 +180,7 @@ def as_classifier(
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
     return Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
 
-# %% ../nbs/02_model.ipynb #d3082e6c
+# %% ../nbs/02_model.ipynb #8f51fb34
 def add_lora(
     model: nn.Module,  # a transformers image classifier
     processor,  # its image processor
@@ -205,25 +200,49 @@ def add_lora(
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model))
     return as_classifier(get_peft_model(model, config), processor, classes)
 
-# %% ../nbs/02_model.ipynb #94e99581
+# %% ../nbs/02_model.ipynb #98b023ad
+@torch.no_grad()
+def resize_positions(
+    network: nn.Module,  # has position embeddings for the new image size; changed in place
+    original: nn.Module,  # has the trained ones, and everything else the same
+) -> None:
+    "Copy all weights, resampling position embeddings `[1, extra + side^2, d]` bicubically to the new grid."
+    trained = dict(original.named_parameters())
+    for name, p in network.named_parameters():
+        old = trained[name]
+        if p.shape == old.shape: p.copy_(old); continue
+        extra = next(e for e in range(3) if float((p.shape[1] - e) ** 0.5).is_integer() and float((old.shape[1] - e) ** 0.5).is_integer())
+        was, now = (int((t.shape[1] - extra) ** 0.5) for t in (old, p))
+        grid = old[:, extra:].reshape(1, was, was, -1).permute(0, 3, 1, 2)
+        grid = nn.functional.interpolate(grid, (now, now), mode="bicubic", align_corners=False)
+        p.copy_(torch.cat([old[:, :extra], grid.permute(0, 2, 3, 1).reshape(1, now * now, -1)], dim=1))
+
+# %% ../nbs/02_model.ipynb #c689b265
 def load_base(
     model: str,  # Hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
     classes: tuple[str, ...],  # of the task
     seed: int = 0,  # draws a new head where one is needed
+    image_size: int = 0,  # height and width in pixels; 0 for the size the model was trained at
 ) -> tuple[nn.Module, object]:
     "A pretrained image classifier with a head for `classes`, and its image processor. Raises `ValueError` naming the model when it cannot be loaded."
     try:
         config = AutoConfig.from_pretrained(model)
         names = dict(enumerate(classes))
         config.id2label, config.label2id = names, {v: k for k, v in names.items()}
+        load = lambda: AutoModelForImageClassification.from_pretrained(model, config=config, ignore_mismatched_sizes=True, use_safetensors=True)
         torch.manual_seed(seed)
-        network = AutoModelForImageClassification.from_pretrained(model, config=config, ignore_mismatched_sizes=True, use_safetensors=True)
-        return network, AutoImageProcessor.from_pretrained(model)
+        network, processor = load(), AutoImageProcessor.from_pretrained(model)
+        if image_size and image_size != getattr(config, "image_size", image_size):
+            config.image_size = image_size
+            original, network = network, load()
+            resize_positions(network, original)
+            processor = AutoImageProcessor.from_pretrained(model, size={"height": image_size, "width": image_size})
+        return network, processor
     except Exception as e:
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
         raise ValueError(f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as 'google/vit-base-patch16-224-in21k', or a folder with one") from e
 
-# %% ../nbs/02_model.ipynb #ba9101da
+# %% ../nbs/02_model.ipynb #33a6c2ab
 def fingerprint(
     tensors: dict[str, Tensor],
 ) -> str:
@@ -243,7 +262,7 @@ def adapter_fingerprint(classifier: Classifier) -> str:
     "Fingerprint of what was trained: LoRA factors and head."
     return fingerprint(get_peft_model_state_dict(classifier.peft))
 
-# %% ../nbs/02_model.ipynb #0fe37446
+# %% ../nbs/02_model.ipynb #7df9ac9f
 def save_adapter(
     classifier: Classifier,
     folder: str | Path,  # gets PEFT's files and `base.json`
@@ -253,7 +272,7 @@ def save_adapter(
     belongs = {"schema": 1, "base_sha256": base_fingerprint(classifier.peft), "classes": list(classifier.classes)}
     (Path(folder) / "base.json").write_text(json.dumps(belongs, indent=1) + "\n")
 
-# %% ../nbs/02_model.ipynb #0de83fab
+# %% ../nbs/02_model.ipynb #ddd850f9
 def load_adapter(
     model: nn.Module,  # the base, from `load_base`
     processor,
@@ -282,7 +301,7 @@ def load_adapter(
     set_peft_model_state_dict(peft_model, saved)
     return as_classifier(peft_model, processor, classes)
 
-# %% ../nbs/02_model.ipynb #0020e5ae
+# %% ../nbs/02_model.ipynb #2020b5c4
 @torch.no_grad()
 def first_broken_layer(
     network: nn.Module,  # pixel_values -> logits

@@ -1,0 +1,124 @@
+"Checks of the repository that need no test runner: python .ci/checks.py NAME. Exit status 1 and a line on what is wrong when one fails."
+import json
+import re
+import sys
+from pathlib import Path
+
+NBS = Path("nbs")
+
+
+def notebooks():
+    return [p for p in sorted(NBS.rglob("*.ipynb")) if not any(part.startswith((".", "_")) for part in p.parts) and "runs" not in p.parts]
+
+
+def sources(path, kind="code"):
+    return ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == kind]
+
+
+def modules():
+    "Module name -> notebook, failing when two notebooks export the same one."
+    found = {}
+    for path in notebooks():
+        for text in sources(path):
+            if m := re.search(r"^#\|\s*default_exp\s+(\w+)", text, re.M):
+                if m[1] in found: sys.exit(f"default_exp {m[1]} in both {found[m[1]]} and {path}")
+                found[m[1]] = path
+    return found
+
+
+def default_exp():
+    print(f"{len(modules())} modules, each from one notebook")
+
+
+def order():
+    "A notebook imports only modules of lower numbers; a tutorial or entry notebook may import all."
+    number = lambda p: int(m[0]) if (m := re.match(r"\d+", p.name)) else None
+    home = modules()
+    for path in notebooks():
+        if number(path) is None: continue
+        for text in sources(path):
+            if "#| export" not in text and "#| exporti" not in text: continue
+            for name in re.findall(r"from bayes_lora_layers\.(\w+) import", text):
+                if number(home[name]) >= number(path): sys.exit(f"{path} imports {name}, which is not below it")
+    print("imports point downwards")
+
+
+def directives():
+    "The papermill entry is rendered by plain Quarto, where nbdev's directives break."
+    for text in sources(NBS / "run_sweep.ipynb"):
+        if re.search(r"^#\|", text, re.M): sys.exit("nbs/run_sweep.ipynb carries an nbdev directive")
+    print("run_sweep.ipynb carries no directive")
+
+
+def outputs():
+    "Notebooks are committed as run: visible code has been executed, and nothing failed."
+    for path in notebooks():
+        for c in json.loads(path.read_text())["cells"]:
+            if any(o["output_type"] == "error" for o in c.get("outputs", [])): sys.exit(f"{path} is committed with an error")
+    print("no notebook is committed with an error")
+
+
+def parameters():
+    "The papermill cell, the Config dataclass and the configurations agree on names and defaults."
+    import dataclasses, yaml
+    from bayes_lora_layers.sweep import Config, config_from
+    cell = next("".join(c["source"]) for c in json.loads((NBS / "run_sweep.ipynb").read_text())["cells"] if "parameters" in c["metadata"].get("tags", []))
+    given = {}
+    exec(cell, {}, given)
+    given.pop("__annotations__", None)
+    if config_from(given) != Config(): sys.exit("the parameters of run_sweep.ipynb differ from the defaults of Config")
+    if list(given) != [f.name for f in dataclasses.fields(Config)]: sys.exit("the parameters of run_sweep.ipynb and Config differ in order")
+    for path in sorted((NBS / "configs").glob("*.yaml")): config_from(yaml.safe_load(path.read_text()))
+    print(f"{len(given)} parameters agree; configurations are valid")
+
+
+def readme():
+    "README.md is nbs/index.ipynb as Markdown: visible cells, text outputs indented, links made relative to the top."
+    parts = []
+    for c in json.loads((NBS / "index.ipynb").read_text())["cells"]:
+        text = "".join(c["source"]).strip()
+        if not text or c["cell_type"] == "raw" or re.search(r"^#\|\s*hide\b", text, re.M): continue
+        if c["cell_type"] == "markdown":
+            text = re.sub(r"\]\((?!https?:|#)([^)]+?)\)", lambda m: f"](nbs/{m[1]})", text)
+            parts.append(text)
+            continue
+        code = "\n".join(l for l in text.splitlines() if not l.startswith("#|"))
+        parts.append(f"```python\n{code}\n```")
+        for o in c["outputs"]:
+            shown = "".join(o.get("text", [])) or "".join(o.get("data", {}).get("text/plain", []))
+            if o.get("name") != "stderr" and shown.strip(): parts.append("\n".join("    " + l for l in shown.rstrip().splitlines()))
+    made = "<!-- made from nbs/index.ipynb by .ci/checks.py readme; edit there -->\n\n" + "\n\n".join(parts) + "\n"
+    if "--write" in sys.argv: Path("README.md").write_text(made)
+    elif Path("README.md").read_text() != made: sys.exit("README.md is out of step with nbs/index.ipynb; run python .ci/checks.py readme --write")
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", made):
+        if not Path(target).exists(): sys.exit(f"README.md links to {target}, which is not there")
+    print("README.md is in step with nbs/index.ipynb")
+
+
+def documented():
+    "Every public symbol has a docstring."
+    import importlib
+    missing = []
+    for name in modules():
+        module = importlib.import_module(f"bayes_lora_layers.{name}")
+        for symbol in module.__all__:
+            value = getattr(module, symbol)
+            if callable(value) and getattr(value, "__module__", "") == module.__name__ and not (value.__doc__ or "").strip(): missing.append(f"{name}.{symbol}")
+    if missing: sys.exit(f"without a docstring: {', '.join(missing)}")
+    print("every public function and class has a docstring")
+
+
+def demo():
+    "The default run shows the phenomenon and left every file of the contract."
+    folder = Path("runs/digits")
+    results = json.loads((folder / "layer_wise_results.json").read_text())
+    if not (results["map"]["accuracy"] > 0.85 and results["map"]["ece"] > 0.04): sys.exit(f"the demo's MAP has {results['map']}")
+    files = ["config.yaml", "environment.json", "adapter/adapter_model.safetensors", "checkpoints", "training.log", "posterior.safetensors", "predictions.safetensors", "summary_table.csv", "analysis_summary.json",
+             "report.html", *(f"plots/{p}.png" for p in ("reliability_det", "reliability_full", "delta_ece_ranked", "delta_ece_sequential", "ece_comparison", *(f"reliability_layer.{l}" for l in range(12))))]
+    missing = [f for f in files if not (folder / f).exists()]
+    if missing: sys.exit(f"the run left no {missing}")
+    seconds = json.loads((folder / "environment.json").read_text())["seconds"]
+    print(f"MAP accuracy {results['map']['accuracy']:.3f}, ECE {results['map']['ece']:.3f}; {len(files)} files; {sum(seconds.values()):.0f} s")
+
+
+if __name__ == "__main__": globals()[sys.argv[1]]()
