@@ -6,7 +6,7 @@
 __all__ = ['stream_gradients', 'site_jacobians', 'identity_cotangents', 'exact_columns', 'mc_columns', 'diag_block',
            'kron_factors', 'LoRAGGN', 'rows_per_pass']
 
-# %% ../nbs/04_curvature.ipynb #309b88aa
+# %% ../nbs/04_curvature.ipynb #152ef4ef
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .model import Classifier, Site, first_broken_layer
 
-# %% ../nbs/04_curvature.ipynb #f4438e56
+# %% ../nbs/04_curvature.ipynb #4bc24fb9
 class _Tap(torch.autograd.Function):
     "Identity on a gradient inside `vmap` that shows the visitor the whole stack of cotangents."
 
@@ -34,7 +34,7 @@ class _Tap(torch.autograd.Function):
         visit(g.movedim(in_dims[0], 0))
         return g, in_dims[0]
 
-# %% ../nbs/04_curvature.ipynb #0aca4e57
+# %% ../nbs/04_curvature.ipynb #4168731c
 @contextmanager
 def _hooked(classifier: Classifier, n: int, visit: Callable, start: list):
     "Record inputs of A and B going forward, call `visit(site, a, u, g)` going back; `start` receives the tensor at which back-propagation may stop."
@@ -61,7 +61,7 @@ def _hooked(classifier: Classifier, n: int, visit: Callable, start: list):
     finally:
         for h in handles: h.remove()
 
-# %% ../nbs/04_curvature.ipynb #8b3dba13
+# %% ../nbs/04_curvature.ipynb #bf0ca8c2
 def stream_gradients(
     classifier: Classifier,
     x: Float[Tensor, "n 3 h w"],  # pixel values
@@ -76,7 +76,7 @@ def stream_gradients(
         torch.func.vmap(pull)(cotangents(logits.detach()))
     return logits.detach()
 
-# %% ../nbs/04_curvature.ipynb #3a4c7e31
+# %% ../nbs/04_curvature.ipynb #bb378244
 def site_jacobians(
     B: Float[Tensor, "d_out r"],
     a: Float[Tensor, "n t d_in"],
@@ -91,7 +91,7 @@ def identity_cotangents(logits: Float[Tensor, "n c"]) -> Float[Tensor, "c n c"]:
     n, c = logits.shape
     return torch.eye(c, dtype=logits.dtype, device=logits.device)[:, None].expand(c, n, c)
 
-# %% ../nbs/04_curvature.ipynb #497fc444
+# %% ../nbs/04_curvature.ipynb #792d6b6c
 def exact_columns(
     logits: Float[Tensor, "n c"],
     tolerance: float = 0.0,  # share of the batch's trace of Lambda that may be dropped
@@ -115,12 +115,12 @@ def mc_columns(
     drawn = torch.multinomial(p, samples, replacement=True, generator=generator)
     return ((nn.functional.one_hot(drawn, p.shape[1]) - p[:, None]) / samples ** 0.5).transpose(0, 1)
 
-# %% ../nbs/04_curvature.ipynb #cd718622
+# %% ../nbs/04_curvature.ipynb #1c4819de
 def diag_block(B: Tensor, a: Tensor, u: Tensor, g: Tensor) -> tuple[Float[Tensor, "r d_in"], Float[Tensor, "d_out r"]]:
     "Diagonal GGN of A and B of one site, summed over the batch (arguments as in `site_jacobians`)."
     return tuple((J ** 2).sum((0, 1)) for J in site_jacobians(B, a, u, g))
 
-# %% ../nbs/04_curvature.ipynb #073951ed
+# %% ../nbs/04_curvature.ipynb #7b7089a7
 def kron_factors(
     g: Float[Tensor, "k n t o"],  # gradients at the weight's output
     a: Float[Tensor, "n t i"],  # inputs of the weight
@@ -133,7 +133,7 @@ def kron_factors(
     g, a = g.flatten(0, 2), a.flatten(0, 1)
     return g.T @ g, a.T @ a / (n_data * tokens)
 
-# %% ../nbs/04_curvature.ipynb #a7eed7f3
+# %% ../nbs/04_curvature.ipynb #0d2b3f96
 class LoRAGGN(GGNInterface):
     "Generalised Gauss-Newton blocks over LoRA weights for laplace-torch: pass it as `backend`, with `backend_kwargs={'classifier': ...}`."
 
@@ -184,7 +184,7 @@ class LoRAGGN(GGNInterface):
             if not all(torch.as_tensor(t).isfinite().all() for p in site.parameters for t in (found[p] if isinstance(found[p], tuple) else [found[p]])):
                 raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {site.layer} ({site.projection})")
 
-# %% ../nbs/04_curvature.ipynb #e8f6cd32
+# %% ../nbs/04_curvature.ipynb #b5e98492
 def rows_per_pass(
     classifier: Classifier,
     x: Float[Tensor, "1 3 h w"],  # one image

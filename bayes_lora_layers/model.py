@@ -7,7 +7,7 @@ __all__ = ['ROLES', 'tiny_vit', 'block_of', 'block_names', 'find_targets', 'Site
            'example_input', 'head_names', 'as_classifier', 'add_lora', 'resize_positions', 'load_base', 'fingerprint',
            'base_fingerprint', 'adapter_fingerprint', 'save_adapter', 'load_adapter', 'first_broken_layer']
 
-# %% ../nbs/02_model.ipynb #f05a60c0
+# %% ../nbs/02_model.ipynb #a001c1ff
 import hashlib
 import json
 import re
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-# %% ../nbs/02_model.ipynb #eff59bca
+# %% ../nbs/02_model.ipynb #0c936ffe
 def tiny_vit(
     classes: int = 10,
     seed: int = 0,
@@ -34,7 +34,7 @@ def tiny_vit(
     processor = ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return ViTForImageClassification(config), processor
 
-# %% ../nbs/02_model.ipynb #4974434c
+# %% ../nbs/02_model.ipynb #04db56ec
 ROLES = {
     "q": r"(query|q_proj|to_q|\.q)$",
     "k": r"(key|k_proj|to_k|\.k)$",
@@ -44,7 +44,7 @@ ROLES = {
     "mlp": r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense|(?<!attention\.)output\.dense)$",
 }
 
-# %% ../nbs/02_model.ipynb #09505663
+# %% ../nbs/02_model.ipynb #2fb01dcf
 def block_of(
     model: nn.Module,
     name: str,  # path of a module
@@ -55,13 +55,13 @@ def block_of(
         if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList): return ".".join(parts[: i + 1])
     return None
 
-# %% ../nbs/02_model.ipynb #58a06c8f
+# %% ../nbs/02_model.ipynb #fa29d47a
 def block_names(model: nn.Module) -> list[str]:
     "Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block holds an attention or MLP map."
     maps = (n for n, m in model.named_modules() if any(re.search(pattern, n) for pattern in ROLES.values()))
     return list(dict.fromkeys(b for b in (block_of(model, n) for n in maps) if b is not None))
 
-# %% ../nbs/02_model.ipynb #821138ee
+# %% ../nbs/02_model.ipynb #924c9ea9
 def find_targets(
     model: nn.Module,
     target_modules: list[str],  # roles out of `ROLES`, or ends of module paths
@@ -78,7 +78,7 @@ def find_targets(
     found = {n for names in matches.values() for n in names}
     return [n for n in inside if n in found]
 
-# %% ../nbs/02_model.ipynb #41e9afc4
+# %% ../nbs/02_model.ipynb #4f3877e7
 @dataclass(frozen=True)
 class Site:
     "One LoRA-adapted linear map: weight `W + scaling * B @ A` with `A[rank, d_in]` and `B[d_out, rank]`."
@@ -95,7 +95,7 @@ class Site:
         "Names of the weights A and B among the network's parameters."
         return f"{self.name}.lora_A.default.weight", f"{self.name}.lora_B.default.weight"
 
-# %% ../nbs/02_model.ipynb #dcddc1c2
+# %% ../nbs/02_model.ipynb #e215b083
 class LogitsModule(nn.Module):
     "The network as a function from `pixel_values[n,3,h,w]` to `logits[n,c]`, which is what laplace-torch expects of a model."
 
@@ -105,7 +105,7 @@ class LogitsModule(nn.Module):
 
     def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]: return self.model(pixel_values=pixel_values).logits
 
-# %% ../nbs/02_model.ipynb #90113c78
+# %% ../nbs/02_model.ipynb #ba438743
 @dataclass(frozen=True)
 class Classifier:
     "A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit in."
@@ -133,7 +133,7 @@ class Classifier:
         A, B = (self.network.get_parameter(p) for p in site.parameters)
         return A, B
 
-# %% ../nbs/02_model.ipynb #6bef2e6c
+# %% ../nbs/02_model.ipynb #dbef09cb
 def find_sites(
     network: LogitsModule,  # around a PEFT model
     processor,  # the model's image processor
@@ -163,7 +163,7 @@ def example_input(network: nn.Module, processor) -> Float[Tensor, "1 3 h w"]:
     p = next(network.parameters())
     return processor(PILImage.new("RGB", (32, 32)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
 
-# %% ../nbs/02_model.ipynb #b563ff13
+# %% ../nbs/02_model.ipynb #28228d1b
 def head_names(model: nn.Module) -> list[str]:
     "Names of the classification heads: children with weights that are not the backbone."
     return [n for n, child in model.named_children() if n != model.base_model_prefix and any(True for _ in child.parameters())]
@@ -180,7 +180,7 @@ def as_classifier(
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
     return Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
 
-# %% ../nbs/02_model.ipynb #8f51fb34
+# %% ../nbs/02_model.ipynb #4c62f4b9
 def add_lora(
     model: nn.Module,  # a transformers image classifier
     processor,  # its image processor
@@ -200,7 +200,7 @@ def add_lora(
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model))
     return as_classifier(get_peft_model(model, config), processor, classes)
 
-# %% ../nbs/02_model.ipynb #98b023ad
+# %% ../nbs/02_model.ipynb #368061f8
 @torch.no_grad()
 def resize_positions(
     network: nn.Module,  # has position embeddings for the new image size; changed in place
@@ -217,7 +217,7 @@ def resize_positions(
         grid = nn.functional.interpolate(grid, (now, now), mode="bicubic", align_corners=False)
         p.copy_(torch.cat([old[:, :extra], grid.permute(0, 2, 3, 1).reshape(1, now * now, -1)], dim=1))
 
-# %% ../nbs/02_model.ipynb #c689b265
+# %% ../nbs/02_model.ipynb #9476cc91
 def load_base(
     model: str,  # Hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
     classes: tuple[str, ...],  # of the task
@@ -242,7 +242,7 @@ def load_base(
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
         raise ValueError(f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as 'google/vit-base-patch16-224-in21k', or a folder with one") from e
 
-# %% ../nbs/02_model.ipynb #33a6c2ab
+# %% ../nbs/02_model.ipynb #815139b1
 def fingerprint(
     tensors: dict[str, Tensor],
 ) -> str:
@@ -262,7 +262,7 @@ def adapter_fingerprint(classifier: Classifier) -> str:
     "Fingerprint of what was trained: LoRA factors and head."
     return fingerprint(get_peft_model_state_dict(classifier.peft))
 
-# %% ../nbs/02_model.ipynb #7df9ac9f
+# %% ../nbs/02_model.ipynb #a6ea6170
 def save_adapter(
     classifier: Classifier,
     folder: str | Path,  # gets PEFT's files and `base.json`
@@ -272,7 +272,7 @@ def save_adapter(
     belongs = {"schema": 1, "base_sha256": base_fingerprint(classifier.peft), "classes": list(classifier.classes)}
     (Path(folder) / "base.json").write_text(json.dumps(belongs, indent=1) + "\n")
 
-# %% ../nbs/02_model.ipynb #ddd850f9
+# %% ../nbs/02_model.ipynb #7ec31fd0
 def load_adapter(
     model: nn.Module,  # the base, from `load_base`
     processor,
@@ -301,7 +301,7 @@ def load_adapter(
     set_peft_model_state_dict(peft_model, saved)
     return as_classifier(peft_model, processor, classes)
 
-# %% ../nbs/02_model.ipynb #2020b5c4
+# %% ../nbs/02_model.ipynb #e60f54bf
 @torch.no_grad()
 def first_broken_layer(
     network: nn.Module,  # pixel_values -> logits

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['layer_covariances', 'probit_probs', 'normal_draws', 'mc_probs', 'linearised_probs', 'sampled_probs']
 
-# %% ../nbs/06_predict.ipynb #80cb6e79
-from collections.abc import Callable, Sequence
+# %% ../nbs/06_predict.ipynb #c263209c
+from collections.abc import Sequence
 from contextlib import contextmanager
 from math import pi
 
@@ -19,7 +19,7 @@ from .curvature import identity_cotangents, site_jacobians, stream_gradients
 from .laplace import Posterior, restrict, sample_deviations
 from .model import Classifier, Site, first_broken_layer
 
-# %% ../nbs/06_predict.ipynb #a6f9527d
+# %% ../nbs/06_predict.ipynb #d121d6eb
 def _rotated_jacobians(posterior: Posterior, site: Site, B: Tensor, a: Tensor, u: Tensor, g: Tensor) -> tuple[Float[Tensor, "n c p"], Float[Tensor, "n c p"]]:
     "Jacobians of a site in its posterior's basis, flattened."
     gA = g @ B
@@ -31,32 +31,32 @@ def _rotated_jacobians(posterior: Posterior, site: Site, B: Tensor, a: Tensor, u
         pairs.append(torch.einsum("cnto,nti->ncoi", grad, inp).flatten(2))
     return tuple(pairs)
 
-# %% ../nbs/06_predict.ipynb #4974a579
+# %% ../nbs/06_predict.ipynb #c82922f5
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
     x: Float[Tensor, "n 3 h w"],
-    reduce: Callable | None = None,  # called as reduce(site, Z_A[n,c,p], Z_B[n,c,q]) while a site's Jacobians exist
-) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n l c c"]]:
-    "Logits, and the logit covariance that each of the posterior's layers contributes (l follows `posterior.layers`). Raises `FloatingPointError` naming the layer."
-    total: dict[int, Tensor] = {}
+    prior_grid: Sequence[float | None] = (None,),  # prior precisions for every layer; None for the posterior's own
+) -> tuple[Float[Tensor, "n c"], Float[Tensor, "g l n c c"]]:
+    "Logits, and the logit covariance that each layer contributes under each prior precision (l follows `posterior.layers`). Raises `FloatingPointError` naming the layer."
+    n, c = len(x), len(classifier.classes)
+    total = x.new_zeros(len(prior_grid), len(posterior.layers), n, c, c)
 
     def visit(site, a, u, g):
         if site.layer not in posterior.layers: return
         Zs = _rotated_jacobians(posterior, site, classifier.weights(site)[1].detach(), a, u, g)
-        for Z, variance in zip(Zs, posterior.variance(site)):
-            Z_scaled = Z * variance.flatten().sqrt()
-            total[site.layer] = total.get(site.layer, 0) + Z_scaled @ Z_scaled.transpose(1, 2)
-        if reduce is not None: reduce(site, *Zs)
+        for sums, prior in zip(total[:, posterior.layers.index(site.layer)], prior_grid):
+            for Z, variance in zip(Zs, posterior.variance(site, prior)):
+                scaled = Z * variance.flatten().sqrt()
+                sums += scaled @ scaled.transpose(1, 2)
 
     logits = stream_gradients(classifier, x, identity_cotangents, visit)
     if not logits.isfinite().all(): raise FloatingPointError(f"linearised predictive: logits are not finite: {first_broken_layer(classifier.network, x)}")
-    if not posterior.layers: return logits, logits.new_zeros(len(logits), 0, logits.shape[1], logits.shape[1])
-    for layer, cov in total.items():
-        if not cov.isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
-    return logits, torch.stack([total[l] for l in posterior.layers], dim=1)
+    for i, layer in enumerate(posterior.layers):
+        if not total[:, i].isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
+    return logits, total
 
-# %% ../nbs/06_predict.ipynb #84639ef0
+# %% ../nbs/06_predict.ipynb #f4670f57
 def probit_probs(
     logits: Float[Tensor, "n c"],
     variance: Float[Tensor, "... n c"],  # diagonal of the logit covariance
@@ -88,30 +88,24 @@ def mc_probs(
     drawn = logits[:, None] + scale.sqrt() * (normals.to(logits) @ factor.transpose(1, 2))
     return drawn.softmax(-1).mean(1)
 
-# %% ../nbs/06_predict.ipynb #a6195a36
+# %% ../nbs/06_predict.ipynb #d5bd2497
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
     x: Float[Tensor, "n 3 h w"],
     subsets: Sequence[Sequence[int]],  # of layers
     normals: Float[Tensor, "draws c"] | None = None,  # for the Monte Carlo link; None for the probit link
-    prior_grid: Sequence[float] = (),  # also return each layer's logit variances under these prior precisions
+    prior_grid: Sequence[float] = (),  # also predict under these prior precisions
 ) -> dict[str, Tensor]:
-    "`logits[n,c]`, `probs[s,n,c]` of each subset, `variance[l,n,c]` of each layer, and `grid[g,l,n,c]`."
-    grid = x.new_zeros(len(prior_grid), len(posterior.layers), len(x), len(classifier.classes))
-
-    def spread(site, *Zs):
-        for g, prior in enumerate(prior_grid):
-            for Z, variance in zip(Zs, posterior.variance(site, prior)): grid[g, posterior.layers.index(site.layer)] += (Z ** 2) @ variance.flatten()
-
-    logits, cov = layer_covariances(classifier, posterior, x, spread if len(prior_grid) else None)
-    position = {l: i for i, l in enumerate(posterior.layers)}
-    def link(subset):
-        total = cov[:, [position[l] for l in subset]].sum(1)
+    "`logits[n,c]`; `probs[s,n,c]` of each subset; `variance[l,n,c]` of each layer's logits; and `grid[g,s,n,c]`, the subsets' probabilities under each precision of the grid."
+    logits, cov = layer_covariances(classifier, posterior, x, [None, *prior_grid])
+    def link(sums, subset):
+        total = sums[[posterior.layers.index(l) for l in subset]].sum(0)
         return probit_probs(logits, total.diagonal(dim1=1, dim2=2)) if normals is None else mc_probs(logits, total, normals)
-    return {"logits": logits, "probs": torch.stack([link(s) for s in subsets]), "variance": cov.diagonal(dim1=-2, dim2=-1).transpose(0, 1), "grid": grid}
+    probs = torch.stack([torch.stack([link(sums, s) for s in subsets]) for sums in cov])
+    return {"logits": logits, "probs": probs[0], "variance": cov[0].diagonal(dim1=-2, dim2=-1), "grid": probs[1:]}
 
-# %% ../nbs/06_predict.ipynb #1667f791
+# %% ../nbs/06_predict.ipynb #56f4044b
 @contextmanager
 def _patched(classifier: Classifier, deviations: dict[str, Tensor]):
     "Sites compute with merged MAP weights, or, where `deviations[s,...]` has samples for them, with one weight for each s-th part of the batch."
@@ -136,7 +130,7 @@ def _patched(classifier: Classifier, deviations: dict[str, Tensor]):
     finally:
         for m in modules.values(): del m.forward
 
-# %% ../nbs/06_predict.ipynb #74b2cca9
+# %% ../nbs/06_predict.ipynb #46df946f
 @contextmanager
 def _hooks(handles: list):
     try: yield
@@ -162,7 +156,7 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
     with _patched(classifier, deviations), _hooks([handle]): logits = classifier.network(one)
     return logits.reshape(samples, len(h), -1)
 
-# %% ../nbs/06_predict.ipynb #da802b05
+# %% ../nbs/06_predict.ipynb #799ce9ac
 @torch.no_grad()
 def sampled_probs(
     classifier: Classifier,

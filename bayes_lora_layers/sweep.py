@@ -8,10 +8,11 @@ __all__ = ['VALIDATION_GRID', 'CHUNK', 'GRID_METRICS', 'Config', 'config_from', 
            'Setup', 'prepare', 'train_map', 'validation_prior', 'fit_posterior', 'predict_chunk', 'predict_all',
            'evaluate', 'summary_table', 'run_sweep', 'read_results']
 
-# %% ../nbs/07_sweep.ipynb #f03a787d
+# %% ../nbs/07_sweep.ipynb #5f756d95
 import json
 import os
 import platform
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -35,10 +36,10 @@ from .data import PixelDataset, Splits, batches, load_splits
 from .laplace import STRUCTURES, Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, load_posterior, save_posterior
 from .metrics import bootstrap_difference, fit_temperature, resample_counts, standard_metrics, temperature_scale
 from .model import Classifier, add_lora, example_input, load_adapter, load_base, save_adapter, tiny_vit
-from .predict import linearised_probs, normal_draws, probit_probs, sampled_probs
+from .predict import linearised_probs, normal_draws, sampled_probs
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #3c04992c
+# %% ../nbs/07_sweep.ipynb #ad6c9bb7
 @dataclass(frozen=True)
 class Config:
     "Parameters of a run; the defaults are the embedded digits demo."
@@ -80,7 +81,7 @@ class Config:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/07_sweep.ipynb #100d83cd
+# %% ../nbs/07_sweep.ipynb #a7eeb1dd
 def _fits(value, kind) -> bool:
     if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
     if isinstance(value, bool): return kind is bool
@@ -91,7 +92,7 @@ def _number(value):
     try: return float(value) if isinstance(value, str) else value
     except ValueError: return value
 
-# %% ../nbs/07_sweep.ipynb #3e50e50a
+# %% ../nbs/07_sweep.ipynb #5a328c34
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
@@ -108,7 +109,7 @@ def config_from(
         clean[name] = list(value) if kind is list else value
     return Config(**clean)
 
-# %% ../nbs/07_sweep.ipynb #963db7a6
+# %% ../nbs/07_sweep.ipynb #7fb20bb4
 def check_config(c: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
@@ -132,7 +133,7 @@ def check_config(c: Config) -> None:
     need(not {"full", "map"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full' and 'layer.N'")
     need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
 
-# %% ../nbs/07_sweep.ipynb #4359dd48
+# %% ../nbs/07_sweep.ipynb #aed9a15a
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder and the device."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device")}
@@ -166,10 +167,10 @@ def write_atomically(path: Path, write) -> None:
     os.replace(temporary, path)
 
 def write_json(path: Path, value: dict) -> None:
-    "Write JSON with sorted keys and full precision: the same values give the same bytes."
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"))
+    "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
+    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
 
-# %% ../nbs/07_sweep.ipynb #3bed893e
+# %% ../nbs/07_sweep.ipynb #b1659814
 def describe_machine(device: torch.device) -> dict:
     "Hardware and versions, as plain values."
     cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
@@ -196,7 +197,7 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(path, environment)
 
-# %% ../nbs/07_sweep.ipynb #d9a23543
+# %% ../nbs/07_sweep.ipynb #decef4ae
 def find_device(name: str) -> torch.device:
     "The device a parameter names. Raises `ValueError` when it is not there."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -214,7 +215,7 @@ def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]
     thirds = {k: [int(l) for l in part] for k, part in zip(("early", "middle", "late"), np.array_split(layers, 3)) if len(part)}
     return {"full": list(layers), **(config.groups or thirds), **{f"layer.{l}": [l] for l in (sorted(set(config.layers)) or layers)}}
 
-# %% ../nbs/07_sweep.ipynb #77d6ed4d
+# %% ../nbs/07_sweep.ipynb #045c352c
 @dataclass(frozen=True)
 class Setup:
     "A run before its first long step."
@@ -228,7 +229,7 @@ class Setup:
 
     def pixels(self, split: str) -> PixelDataset: return PixelDataset(getattr(self.data, split), self.classifier.processor)
 
-# %% ../nbs/07_sweep.ipynb #a6775218
+# %% ../nbs/07_sweep.ipynb #64200492
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
@@ -247,7 +248,7 @@ def prepare(config: Config) -> Setup:
     classifier.network.to(device)
     return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
 
-# %% ../nbs/07_sweep.ipynb #785d0b05
+# %% ../nbs/07_sweep.ipynb #2db24e12
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     c = setup.config
@@ -259,20 +260,20 @@ def train_map(setup: Setup) -> Classifier:
         save_adapter(classifier, setup.folder / "adapter")
     return classifier
 
-# %% ../nbs/07_sweep.ipynb #ddb44ff0
-VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 33))
+# %% ../nbs/07_sweep.ipynb #0f4f7811
+VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior) -> float:
     "The prior precision with the lowest validation NLL of the full linearised posterior."
     data, one = setup.pixels("validation"), example_input(classifier.network, classifier.processor)
     n, total = max(rows_per_pass(classifier, one) // len(classifier.classes), 1), torch.zeros(len(VALIDATION_GRID))
+    normals = normal_draws(setup.config.link_draws, len(classifier.classes), setup.config.seed)
     for x, y in tqdm(batches(data, n), desc="validation prior", unit="batch"):
-        out = linearised_probs(classifier, posterior, x.to(setup.device), [[]], prior_grid=VALIDATION_GRID)
-        probs = probit_probs(out["logits"], out["grid"].sum(1)).cpu()
+        probs = linearised_probs(classifier, posterior, x.to(setup.device), [classifier.layers], normals, VALIDATION_GRID)["grid"][:, 0].cpu()
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/07_sweep.ipynb #b1263898
+# %% ../nbs/07_sweep.ipynb #b2bf877b
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     "The posterior under the chosen prior, fitted once and read from `posterior.safetensors` afterwards."
     c, path = setup.config, setup.folder / "posterior.safetensors"
@@ -280,7 +281,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     one = example_input(classifier.network, classifier.processor)
     rows = rows_per_pass(classifier, one) // (c.curvature_samples if c.curvature == "mc" else len(classifier.classes))
     with timed(setup.folder, "posterior"):
-        la = fit_laplace(classifier, batches(setup.pixels("train"), max(rows, 1)), c.structure, c.curvature, c.curvature_samples, approximation=c.kfac, seed=c.seed, progress=True)
+        la = fit_laplace(classifier, batches(setup.pixels("train"), max(rows, 1)), c.structure, c.curvature, c.curvature_samples, approximation=c.kfac, seed=c.seed, progress=not os.environ.get("TQDM_DISABLE"))
         prior = c.laplace_prior_precision
         if prior == "validation": prior = validation_prior(setup, classifier, freeze(la, classifier, 1.0))
         elif isinstance(prior, str): prior = evidence_prior(la, classifier, per_layer=prior == "evidence-per-layer")
@@ -288,7 +289,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         write_atomically(path, lambda p: save_posterior(posterior, p))
     return posterior
 
-# %% ../nbs/07_sweep.ipynb #861faa9c
+# %% ../nbs/07_sweep.ipynb #35239d75
 CHUNK = 64  # images in a file of `partial/`
 GRID_METRICS = ("accuracy", "nll", "brier", "ece")
 
@@ -305,7 +306,7 @@ def predict_chunk(setup: Setup, classifier: Classifier, posterior: Posterior, da
         out = linearised_probs(classifier, posterior, x, subsets, normal_draws(c.link_draws, classes, c.seed), c.prior_grid)
         part = {"probs": out["probs"].transpose(0, 1).cpu(), "variance": out["variance"].transpose(0, 1).cpu()}
         if c.prior_grid:
-            probs = probit_probs(out["logits"], torch.cat([out["grid"], out["grid"].sum(1, keepdim=True)], dim=1)).cpu().numpy().astype(np.float64)  # [g, layers and full, n, c]
+            probs = out["grid"].cpu().numpy().astype(np.float64)
             for m in GRID_METRICS: part[f"grid.{m}"] = torch.tensor(np.array([[[metrics[m].statistics(q, y.numpy()).sum(0) for q in row] for row in probs]]))
         parts.append(part)
     joined = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
@@ -313,7 +314,7 @@ def predict_chunk(setup: Setup, classifier: Classifier, posterior: Posterior, da
     if "variance" in joined: result["linearised.variance"] = joined["variance"]
     return {**result, **{k: v.sum(0, keepdim=True) for k, v in joined.items() if k.startswith("grid.")}}
 
-# %% ../nbs/07_sweep.ipynb #0a82c0f4
+# %% ../nbs/07_sweep.ipynb #3fd56df7
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
     "All predictions on the test split, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`."
     path, partial = setup.folder / "predictions.safetensors", setup.folder / "partial"
@@ -336,13 +337,13 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
             joined = torch.cat([v[k] for v in loaded])
             whole[k] = joined.sum(0) if k.startswith("grid.") else joined
     write_atomically(path, lambda p: save_file(whole, p))
-    for f in partial.glob("*"): f.unlink()
+    shutil.rmtree(partial, ignore_errors=True)
     return whole
 
-# %% ../nbs/07_sweep.ipynb #71d325a7
+# %% ../nbs/07_sweep.ipynb #642fbc3c
 def _rows(data: PixelDataset, rows: Tensor) -> Subset: return Subset(data, rows.tolist())
 
-# %% ../nbs/07_sweep.ipynb #e4fed9ab
+# %% ../nbs/07_sweep.ipynb #14d0a9af
 def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predictions: dict[str, Tensor]) -> dict:
     "Everything in `layer_wise_results.json`."
     c, y = setup.config, predictions["test.labels"].numpy()
@@ -373,21 +374,21 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
         "map": {k: m(at_map, y) for k, m in metrics.items()},
         "temperature": {"value": T, **score(temperature_scale(predictions["test.logits"], T))},
         "predictives": {p: {s: {"layers": setup.subsets[s], **scored[p, s]} for s in setup.subsets} for p in c.predictives},
-        "prior_grid": _grid_deltas(c, classifier, metrics, predictions, at_map, y),
+        "prior_grid": _grid_deltas(c, setup.subsets, metrics, predictions, at_map, y),
     }
 
-# %% ../nbs/07_sweep.ipynb #6cabd4cf
-def _grid_deltas(c, classifier, metrics, predictions, at_map, y) -> dict | None:
-    "Change of each metric by each layer alone, and by all, under the prior precisions of the grid."
+# %% ../nbs/07_sweep.ipynb #86295d90
+def _grid_deltas(c, subsets, metrics, predictions, at_map, y) -> dict | None:
+    "Change of each metric by each subset under the prior precisions of the grid."
     if not c.prior_grid or "linearised" not in c.predictives: return None
-    names, out = [*(f"layer.{l}" for l in classifier.layers), "full"], {"precision": list(c.prior_grid)}
+    out = {"precision": list(c.prior_grid)}
     for k in GRID_METRICS:
-        value = metrics[k].reduce(predictions[f"grid.{k}"].numpy() / len(y))  # [g, layers and full]
+        value = metrics[k].reduce(predictions[f"grid.{k}"].numpy() / len(y))  # [g, subsets]
         delta = (value - metrics[k](at_map, y)) * (1 if metrics[k].higher_is_better else -1)
-        out[k] = {name: delta[:, i].tolist() for i, name in enumerate(names)}
+        out[k] = {name: delta[:, i].tolist() for i, name in enumerate(subsets)}
     return out
 
-# %% ../nbs/07_sweep.ipynb #51947f12
+# %% ../nbs/07_sweep.ipynb #7c604a52
 def summary_table(results: dict) -> pd.DataFrame:
     "One row for the MAP, for temperature scaling, and for each predictive and subset: metrics, deltas and interval ends."
     def row(predictive, subset, layers, scored):
@@ -397,7 +398,7 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_sweep.ipynb #8ed8b4d6
+# %% ../nbs/07_sweep.ipynb #daffb85f
 def run_sweep(
     config: Config,
 ) -> dict:
