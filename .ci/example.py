@@ -1,0 +1,14 @@
+"Turn a finished run's notebook into a page of the docs: python .ci/example.py OUT.ipynb nbs/examples/NAME.ipynb 'Title'. Nothing is changed but the title; progress bars and papermill's stamps are dropped."
+import sys
+
+import nbformat
+
+source, target, title = sys.argv[1:]
+nb = nbformat.read(source, as_version=4)
+front = next(c for c in nb.cells if c.cell_type == "raw")
+front.source = "\n".join(f"title: {title}" if l.startswith("title:") else l for l in front.source.splitlines())
+for c in nb.cells:
+    c.metadata = {"tags": c.metadata["tags"]} if c.metadata.get("tags") else {}
+    if c.cell_type == "code": c.outputs = [o for o in c.outputs if o.get("name") != "stderr"]
+nb.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+nbformat.write(nb, target)
