@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIGNIFICANCE', 'layer_gains', 'rank_correlation', 'correlations', 'Verdict', 'recommend', 'headline', 'analyse']
 
-# %% ../nbs/08_attribution.ipynb #a06d84dd
+# %% ../nbs/08_attribution.ipynb #6b9f5c1e
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from scipy.stats import norm, spearmanr
 
 from .sweep import read_results, write_json
 
-# %% ../nbs/08_attribution.ipynb #4effe0e1
+# %% ../nbs/08_attribution.ipynb #858ddcaa
 def layer_gains(
     results: dict,  # from `read_results`
     predictive: str,  # 'linearised' or 'sampled'
@@ -29,7 +29,7 @@ def layer_gains(
         rows.append({"layer": subset["layers"][0], "gain": d["estimate"], "low": d["low"], "high": d["high"], "delta_accuracy": subset["delta"]["accuracy"]["estimate"]})
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/08_attribution.ipynb #215cd555
+# %% ../nbs/08_attribution.ipynb #ab5419dd
 def rank_correlation(a: list[float], b: list[float]) -> dict | None:
     "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
@@ -44,7 +44,7 @@ def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
     trace = [results["curvature_trace"][position[l]] for l in gains.layer]
     return {"depth": rank_correlation(gains.layer.tolist(), gains.gain.tolist()), "curvature_trace": rank_correlation(trace, gains.gain.tolist())}
 
-# %% ../nbs/08_attribution.ipynb #1d74a1f4
+# %% ../nbs/08_attribution.ipynb #27774972
 SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
@@ -54,7 +54,12 @@ class Verdict:
     layers: tuple[int, ...]  # the recommended layer, then those that cannot be told apart from it
     text: str
 
-# %% ../nbs/08_attribution.ipynb #be68bb01
+# %% ../nbs/08_attribution.ipynb #ff63f9ef
+def _harmful(results: dict, predictive: str) -> set[int]:
+    "Layers that lose accuracy beyond doubt: the upper end of the interval is below zero."
+    subsets = results["predictives"][predictive]
+    return {s["layers"][0] for k, s in subsets.items() if k.startswith("layer.") and s["delta"]["accuracy"]["high"] < 0}
+
 def _corrected(d: pd.DataFrame, layers: int) -> pd.Series:
     "Lower ends of intervals widened from 95 percent to the Bonferroni level for so many layers."
     return d.gain - (d.gain - d.low) * norm.ppf(1 - SIGNIFICANCE / (2 * layers)) / norm.ppf(1 - SIGNIFICANCE / 2)
@@ -64,7 +69,7 @@ def _images_needed(d: pd.DataFrame, low: pd.Series, n_test: int) -> int:
     best = d.gain.idxmax()
     return int(np.ceil(n_test * ((d.gain[best] - low[best]) / d.gain[best]) ** 2 / 100) * 100)
 
-# %% ../nbs/08_attribution.ipynb #0a8c754f
+# %% ../nbs/08_attribution.ipynb #5aa6d77f
 def recommend(
     results: dict,
     predictive: str,
@@ -72,9 +77,8 @@ def recommend(
 ) -> Verdict:
     "The recommendation for one predictive, by the four rules above."
     gains, temperature = layer_gains(results, predictive, metric), results["temperature"]["delta"][metric]["estimate"]
-    subsets, name = results["predictives"][predictive], metric.upper()
-    harmful = {s["layers"][0] for k, s in subsets.items() if k.startswith("layer.") and s["delta"]["accuracy"]["high"] < 0}
-    full = subsets["full"]["delta"]["accuracy"]
+    harmful, name = _harmful(results, predictive), metric.upper()
+    full = results["predictives"][predictive]["full"]["delta"]["accuracy"]
     notes = [f"The full posterior is too wide: it changes accuracy by {full['estimate']:+.3f}."] if full["high"] < 0 else []
     if harmful: notes.append(f"{_say(harmful)} {'lose' if len(harmful) > 1 else 'loses'} accuracy and {'are' if len(harmful) > 1 else 'is'} out: there the posterior is too wide.")
     safe = gains[~gains.layer.isin(harmful)].reset_index(drop=True)
@@ -93,22 +97,23 @@ def recommend(
                 "so the layer does not clearly do more than one fitted number." if best.high > temperature else "more than the layer: use temperature scaling."))
     return Verdict("layer", (int(best.layer), *ties), " ".join([*said, *notes]))
 
-# %% ../nbs/08_attribution.ipynb #26eaa37d
+# %% ../nbs/08_attribution.ipynb #3f4e8ba9
 def _say(layers) -> str:
     names = [str(l) for l in sorted(layers)]
     return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
 
-# %% ../nbs/08_attribution.ipynb #ed3f5a2e
+# %% ../nbs/08_attribution.ipynb #d21c27c5
 def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     gains, verdict, t = layer_gains(results, predictive, metric), recommend(results, predictive, metric), results["temperature"]["delta"][metric]
-    best, name = gains[gains.layer == verdict.layers[0]].iloc[0] if verdict.layers else gains.iloc[0], metric.upper()
+    safe, name = gains[~gains.layer.isin(_harmful(results, predictive))], metric.upper()
+    best = gains[gains.layer == verdict.layers[0]].iloc[0] if verdict.layers else (gains if safe.empty else safe).iloc[0]
     remark = {"layer": "", "no layer helps": "; no layer helps", "too thin": "; the evidence is too thin", "too wide": "; the posterior is too wide"}[verdict.kind]
     return [f"best layer ({predictive}): {int(best.layer)}, out of {len(gains)}{remark}",
             f"delta {name}: {best.gain:+.4f} [{best.low:+.4f}, {best.high:+.4f}], from {results['map'][metric]:.4f} at the MAP; accuracy {best.delta_accuracy:+.4f}",
             f"temperature scaling: {t['estimate']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]"]
 
-# %% ../nbs/08_attribution.ipynb #8046391e
+# %% ../nbs/08_attribution.ipynb #746608b1
 def analyse(folder: str | Path) -> dict:
     "Draw the conclusions of a finished run and write them to its `analysis_summary.json`."
     results = read_results(folder)
