@@ -21,6 +21,7 @@ if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" > .venv/.installed
 fi
 export PATH="$PWD/.venv/bin:$PATH" VIRTUAL_ENV="$PWD/.venv"
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # idle threads sleep, so that other work on the machine does not stall this one
 
 if [ "${1:-}" = test ]; then
     # two notebooks at a time, one thread each: two threads each on two cores are many times slower
@@ -30,7 +31,8 @@ fi
 
 out=runs/digits
 mkdir -p "$out"
-papermill nbs/run_sweep.ipynb "$out/run_sweep.ipynb" -p output_dir "$out" --no-progress-bar --stderr-file /dev/stderr
+# progress bars go to stderr through a pipe: opened as a file, a redirected /dev/stderr would be truncated
+papermill nbs/run_sweep.ipynb "$out/run_sweep.ipynb" -p output_dir "$out" --no-progress-bar --stderr-file >(cat >&2)
 echo
 echo "report: $PWD/$out/report.html"
 python - "$out" <<'PY'

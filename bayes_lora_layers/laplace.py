@@ -6,7 +6,7 @@
 __all__ = ['STRUCTURES', 'fit_laplace', 'parameter_layers', 'evidence_prior', 'Posterior', 'freeze', 'with_prior', 'restrict',
            'sample_deviations', 'curvature_trace', 'effective_dimension', 'save_posterior', 'load_posterior']
 
-# %% ../nbs/05_laplace.ipynb #7d7d3404
+# %% ../nbs/05_laplace.ipynb #d6e7ae3b
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from .curvature import LoRAGGN
 from .model import Classifier, Site, adapter_fingerprint
 
-# %% ../nbs/05_laplace.ipynb #fe6851c7
+# %% ../nbs/05_laplace.ipynb #cae125bf
 STRUCTURES = {"diag": DiagLaplace, "kron": KronLaplace}
 
 def fit_laplace(
@@ -49,20 +49,20 @@ def fit_laplace(
     la.fit(loader, progress_bar=progress)
     return la
 
-# %% ../nbs/05_laplace.ipynb #8ad4fb84
+# %% ../nbs/05_laplace.ipynb #7aa7a801
 def parameter_layers(classifier: Classifier) -> list[int]:
     "The layer of each LoRA weight, in laplace-torch's parameter order."
     layer = {p: s.layer for s in classifier.sites for p in s.parameters}
     return [layer[n] for n, p in classifier.network.named_parameters() if p.requires_grad]
 
-# %% ../nbs/05_laplace.ipynb #6c43701e
+# %% ../nbs/05_laplace.ipynb #49b19f5f
 def _top(f, low: float = -7.0, high: float = 16.0) -> float:
     "Maximum of a function of log precision: the best of a coarse grid, refined between its neighbours."
     grid = torch.linspace(low, high, 24).tolist()
     i = max(range(24), key=lambda j: f(grid[j]))
     return minimize_scalar(lambda v: -f(v), bounds=(grid[max(i - 1, 0)], grid[min(i + 1, 23)]), method="bounded", options={"xatol": 1e-3}).x
 
-# %% ../nbs/05_laplace.ipynb #8e102b99
+# %% ../nbs/05_laplace.ipynb #94391439
 @torch.no_grad()
 def evidence_prior(
     la: ParametricLaplace,  # from `fit_laplace`
@@ -81,7 +81,7 @@ def evidence_prior(
     la.prior_precision = as_tensor(best)
     return best
 
-# %% ../nbs/05_laplace.ipynb #fa1f009e
+# %% ../nbs/05_laplace.ipynb #4bd7a7e8
 @dataclass(frozen=True)
 class Posterior:
     "Gaussian over LoRA weights centred at the MAP, block-diagonal over weights, stochastic only in `layers`."
@@ -104,7 +104,7 @@ class Posterior:
         move = lambda t: t.to(device, dtype)
         return replace(self, curvature={k: move(v) for k, v in self.curvature.items()}, basis={k: (move(a), move(b)) for k, (a, b) in self.basis.items()})
 
-# %% ../nbs/05_laplace.ipynb #502b31a8
+# %% ../nbs/05_laplace.ipynb #9be95425
 def freeze(
     la: ParametricLaplace,  # from `fit_laplace`
     classifier: Classifier,
@@ -143,7 +143,7 @@ def restrict(
     if unknown: raise ValueError(f"layers={unknown} are not in the model; expected layers out of {known}")
     return replace(posterior, layers=layers)
 
-# %% ../nbs/05_laplace.ipynb #0479185e
+# %% ../nbs/05_laplace.ipynb #544afc50
 def sample_deviations(
     posterior: Posterior,
     samples: int,  # s
@@ -164,7 +164,7 @@ def sample_deviations(
             out[name] = z
     return out
 
-# %% ../nbs/05_laplace.ipynb #ab1be5e0
+# %% ../nbs/05_laplace.ipynb #c942f119
 def curvature_trace(posterior: Posterior) -> dict[int, float]:
     "Trace of the GGN of each layer, summed over training images."
     return _by_layer(posterior, lambda h, prior: h.double().sum())
@@ -173,14 +173,14 @@ def effective_dimension(posterior: Posterior) -> dict[int, float]:
     "Number of directions of each layer determined by the data, between 0 and its number of weights (MacKay 1992)."
     return _by_layer(posterior, lambda h, prior: (h.double() / (h.double() + prior)).sum())
 
-# %% ../nbs/05_laplace.ipynb #095dfb5f
+# %% ../nbs/05_laplace.ipynb #702f4ff7
 def _by_layer(posterior, f) -> dict[int, float]:
     total = dict.fromkeys(sorted({s.layer for s in posterior.sites}), 0.0)
     for s in posterior.sites:
         for p in s.parameters: total[s.layer] += float(f(posterior.curvature[p], posterior.prior_precision[s.layer]))
     return total
 
-# %% ../nbs/05_laplace.ipynb #2c5bda9f
+# %% ../nbs/05_laplace.ipynb #9c13fcd8
 def save_posterior(
     posterior: Posterior,
     path: str | Path,  # a .safetensors file
