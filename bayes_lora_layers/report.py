@@ -7,7 +7,7 @@ __all__ = ['COLOURS', 'DASHES', 'style', 'Run', 'load_run', 'plot_ranked', 'plot
            'plot_reliability', 'plot_prior', 'save_plots', 'metrics_table', 'setup_table', 'correlation_table',
            'report_cells', 'render_report', 'display_report']
 
-# %% ../nbs/09_report.ipynb #581799bc
+# %% ../nbs/09_report.ipynb #ab9039bf
 import base64
 import json
 import re
@@ -32,7 +32,7 @@ from .attribution import ACCURACY_LOSS, analyse, layer_gains
 from .metrics import ece, reliability_curve, temperature_scale
 from .sweep import read_results, summary_table
 
-# %% ../nbs/09_report.ipynb #ba81db17
+# %% ../nbs/09_report.ipynb #fc76b378
 COLOURS = dict(zip(("map", "layer", "full", "temperature"), (sns.color_palette("colorblind")[i] for i in (7, 0, 1, 2))))
 DASHES = {"full": (0, (5, 2)), "temperature": (0, (1, 1.5))}
 
@@ -41,7 +41,7 @@ def style():
     "The project's figure style, inside a `with`."
     with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
 
-# %% ../nbs/09_report.ipynb #500df6b3
+# %% ../nbs/09_report.ipynb #8db5ce3c
 @dataclass(frozen=True)
 class Run:
     "What a finished run left on disk."
@@ -57,7 +57,7 @@ def load_run(folder: str | Path) -> Run:
     results = read_results(folder)
     return Run(folder, results, analyse(folder), json.loads((folder / "environment.json").read_text()), load_file(folder / "predictions.safetensors"))
 
-# %% ../nbs/09_report.ipynb #da481541
+# %% ../nbs/09_report.ipynb #4d622ddd
 def _panels(run: Run, height: float, width: float = 4.6) -> tuple[Figure, list]:
     names = list(run.results["predictives"])
     fig, axes = plt.subplots(1, len(names), figsize=(width * len(names), height), squeeze=False, layout="constrained")
@@ -83,7 +83,7 @@ def _legend(fig: Figure, pairs: list) -> None:
     found = {label: h for ax, _ in pairs for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found), frameon=False)
 
-# %% ../nbs/09_report.ipynb #5f09efd4
+# %% ../nbs/09_report.ipynb #4109b35c
 def plot_ranked(run: Run) -> Figure:
     "Layers by delta ECE, best on top, with intervals and reference lines."
     with style():
@@ -110,7 +110,7 @@ def plot_sequential(run: Run) -> Figure:
         _legend(fig, pairs)
     return fig
 
-# %% ../nbs/09_report.ipynb #cf6ee784
+# %% ../nbs/09_report.ipynb #b7a464a6
 def plot_comparison(run: Run) -> Figure:
     "ECE of the MAP, temperature scaling, the full posterior, groups and every layer."
     with style():
@@ -124,7 +124,7 @@ def plot_comparison(run: Run) -> Figure:
             ax.invert_yaxis(); ax.grid(axis="y", visible=False); ax.locator_params(axis="x", nbins=6); ax.set(xlabel="ECE (lower is better)")
     return fig
 
-# %% ../nbs/09_report.ipynb #bfbefd12
+# %% ../nbs/09_report.ipynb #08716132
 def plot_reliability(
     labels: np.ndarray,  # true classes
     panels: dict[str, np.ndarray],  # title -> probabilities [n,c]
@@ -148,7 +148,7 @@ def plot_reliability(
         axes[0, 0].legend(loc="upper left", frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #6567a87e
+# %% ../nbs/09_report.ipynb #b53ba586
 def _probs(run: Run, subset: str) -> dict[str, np.ndarray]:
     "Probabilities of a subset under each predictive, by title."
     title = subset.replace("full", "all layers").replace(".", " ")
@@ -158,7 +158,7 @@ def _deterministic(run: Run) -> dict[str, np.ndarray]:
     logits = run.predictions["test.logits"]
     return {"MAP": temperature_scale(logits, 1.0), f"temperature {run.results['temperature']['value']:.2f}": temperature_scale(logits, run.results["temperature"]["value"])}
 
-# %% ../nbs/09_report.ipynb #5f1bf12a
+# %% ../nbs/09_report.ipynb #c2fcff84
 def plot_prior(run: Run) -> Figure | None:
     "Delta ECE and delta NLL of each layer and of all, against the prior precision (linearised predictive); None when the run has no grid."
     grid = run.results["prior_grid"]
@@ -180,7 +180,7 @@ def plot_prior(run: Run) -> Figure | None:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #aa4391ea
+# %% ../nbs/09_report.ipynb #3cf43949
 def save_plots(run: Run) -> dict[str, Path]:
     "Write every figure of a run to its `plots/` and return the paths by name."
     labels, bins, folder = run.predictions["test.labels"].numpy(), run.results["config"]["bins"], run.folder / "plots"
@@ -199,7 +199,7 @@ def save_plots(run: Run) -> dict[str, Path]:
         paths[name] = folder / f"{name}.png"
     return paths
 
-# %% ../nbs/09_report.ipynb #3feee4bf
+# %% ../nbs/09_report.ipynb #6de8bb76
 def metrics_table(run: Run) -> pd.DataFrame:
     "Every predictor's metrics and delta ECE with its interval, rounded for reading."
     t = summary_table(run.results)
@@ -215,7 +215,7 @@ def setup_table(run: Run) -> pd.DataFrame:
     prior = f"{priors[0]:.4g}" if len(set(priors)) == 1 else f"{min(priors):.4g} to {max(priors):.4g} by layer"
     seconds = ", ".join(f"{k} {v:,.0f} s" for k, v in e.get("seconds", {}).items() if v >= 1)
     rows = {"data": f"{c['dataset']}: {r['n_train']:,} training, {r['n_validation']:,} validation, {r['n_test']:,} test images, {r['classes']} classes",
-            "model": f"{c['model']}, LoRA rank {c['rank']}, alpha {c['alpha']:g} on {', '.join(c['target_modules'])}" + (f", adapter {c['adapter']}" if c["adapter"] else ""),
+            "model": f"{c['model']}{' at ' + str(c['image_size']) + ' pixels' if c['image_size'] else ''}, LoRA rank {c['rank']}, alpha {c['alpha']:g} on {', '.join(c['target_modules'])}" + (f", adapter {c['adapter']}" if c["adapter"] else ""),
             "training": f"{c['epochs']} epochs, batch {c['batch_size']}, learning rate {c['learning_rate']:g}, prior precision {c['prior_precision']:g}, {c['checkpoint']} checkpoint" if not c["adapter"] else "none: adapter given",
             "posterior": f"{c['structure']}, {c['curvature']} curvature" + (f" with {c['curvature_samples']} samples" if c["curvature"] == "mc" else "") + f", prior precision {prior} ({c['laplace_prior_precision']})",
             "predictives": f"{', '.join(c['predictives'])}; {c['samples']} weight samples, {c['link_draws']} logit draws, {c['bins']} bins, {c['bootstrap']:,} bootstrap draws, seed {c['seed']}",
@@ -230,7 +230,7 @@ def correlation_table(run: Run) -> pd.DataFrame:
     if "agreement_of_predictives" in run.summary: rows.append({"gain in ECE": "linearised", "with": "gain of the sampled predictive", "Spearman's rho [95% interval]": say(run.summary["agreement_of_predictives"])})
     return pd.DataFrame(rows)
 
-# %% ../nbs/09_report.ipynb #c084b490
+# %% ../nbs/09_report.ipynb #d60e4136
 def _show(html: str | None = None, png: Path | None = None, alt: str = ""):
     "A cell without code that displays a table or a picture."
     if png is not None: html = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}">'
@@ -238,7 +238,7 @@ def _show(html: str | None = None, png: Path | None = None, alt: str = ""):
 
 def _table(frame: pd.DataFrame): return _show(frame.to_html(index=False, border=0, justify="left"), alt="table")
 
-# %% ../nbs/09_report.ipynb #3b86b5f8
+# %% ../nbs/09_report.ipynb #c1aa5d2a
 def report_cells(run: Run, paths: dict[str, Path]) -> list:
     "The report as notebook cells: the answer first, then what it rests on."
     md, picture = new_markdown_cell, lambda name, alt: _show(png=paths[name], alt=alt)
@@ -259,7 +259,7 @@ def report_cells(run: Run, paths: dict[str, Path]) -> list:
     command = f"papermill nbs/run_sweep.ipynb out.ipynb -f {run.folder / 'config.yaml'} -p output_dir new_folder"
     return [*cells, md(f"## Again\n\n`{command}`\n\nThe numbers behind this page are in `layer_wise_results.json`, `summary_table.csv` and `analysis_summary.json` beside it.")]
 
-# %% ../nbs/09_report.ipynb #b059981a
+# %% ../nbs/09_report.ipynb #908cc8cd
 def render_report(
     folder: str | Path,  # of a finished run
 ) -> Path:
@@ -279,7 +279,7 @@ def render_report(
     out.write_text(_offline(body), encoding="utf-8")
     return out
 
-# %% ../nbs/09_report.ipynb #a2d9990e
+# %% ../nbs/09_report.ipynb #f6a0c1c3
 STYLE = """<style>
 body.jp-Notebook {max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-x: hidden}
 table {border-collapse: collapse; font-size: .85rem} td, th {padding: .2rem .7rem; text-align: left !important; white-space: normal !important; font-variant-numeric: tabular-nums}
@@ -293,7 +293,7 @@ def _offline(html: str) -> str:
     html = re.sub(r"<link\b[^>]*https?://[^>]*>", "", html)
     return html.replace("</head>", STYLE + "</head>", 1)
 
-# %% ../nbs/09_report.ipynb #9e3ea281
+# %% ../nbs/09_report.ipynb #c3884e61
 def display_report(folder: str | Path) -> None:
     "Show the report's text, tables and figures as outputs of a notebook cell."
     from IPython.display import HTML, Markdown, display

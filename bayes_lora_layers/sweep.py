@@ -8,7 +8,7 @@ __all__ = ['VALIDATION_GRID', 'CHUNK', 'GRID_METRICS', 'Config', 'config_from', 
            'Setup', 'prepare', 'train_map', 'validation_prior', 'fit_posterior', 'predict_chunk', 'predict_all',
            'evaluate', 'summary_table', 'run_sweep', 'read_results']
 
-# %% ../nbs/07_sweep.ipynb #1e082796
+# %% ../nbs/07_sweep.ipynb #3d1c4dca
 import json
 import os
 import platform
@@ -39,7 +39,7 @@ from .model import Classifier, add_lora, example_input, load_adapter, load_base,
 from .predict import linearised_probs, normal_draws, sampled_probs
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #a52d292e
+# %% ../nbs/07_sweep.ipynb #8fd279ba
 @dataclass(frozen=True)
 class Config:
     "Parameters of a run; the defaults are the embedded digits demo."
@@ -81,7 +81,7 @@ class Config:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/07_sweep.ipynb #a5fe8552
+# %% ../nbs/07_sweep.ipynb #5948b16e
 def _fits(value, kind) -> bool:
     if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
     if isinstance(value, bool): return kind is bool
@@ -92,7 +92,7 @@ def _number(value):
     try: return float(value) if isinstance(value, str) else value
     except ValueError: return value
 
-# %% ../nbs/07_sweep.ipynb #b1539960
+# %% ../nbs/07_sweep.ipynb #da99a68b
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
@@ -109,7 +109,7 @@ def config_from(
         clean[name] = list(value) if kind is list else value
     return Config(**clean)
 
-# %% ../nbs/07_sweep.ipynb #d08bd67e
+# %% ../nbs/07_sweep.ipynb #6ed07e27
 def check_config(c: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
@@ -133,7 +133,7 @@ def check_config(c: Config) -> None:
     need(not {"full", "map"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full' and 'layer.N'")
     need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
 
-# %% ../nbs/07_sweep.ipynb #5dab84ec
+# %% ../nbs/07_sweep.ipynb #8164ba76
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder and the device."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device")}
@@ -170,7 +170,7 @@ def write_json(path: Path, value: dict) -> None:
     "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
     write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
 
-# %% ../nbs/07_sweep.ipynb #a368e4c5
+# %% ../nbs/07_sweep.ipynb #4a801792
 def describe_machine(device: torch.device) -> dict:
     "Hardware and versions, as plain values."
     cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
@@ -197,7 +197,7 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(path, environment)
 
-# %% ../nbs/07_sweep.ipynb #f411ec44
+# %% ../nbs/07_sweep.ipynb #de758d1c
 def find_device(name: str) -> torch.device:
     "The device a parameter names. Raises `ValueError` when it is not there."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -215,7 +215,7 @@ def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]
     thirds = {k: [int(l) for l in part] for k, part in zip(("early", "middle", "late"), np.array_split(layers, 3)) if len(part)}
     return {"full": list(layers), **(config.groups or thirds), **{f"layer.{l}": [l] for l in (sorted(set(config.layers)) or layers)}}
 
-# %% ../nbs/07_sweep.ipynb #c40d0c1f
+# %% ../nbs/07_sweep.ipynb #920d15ba
 @dataclass(frozen=True)
 class Setup:
     "A run before its first long step."
@@ -229,7 +229,7 @@ class Setup:
 
     def pixels(self, split: str) -> PixelDataset: return PixelDataset(getattr(self.data, split), self.classifier.processor)
 
-# %% ../nbs/07_sweep.ipynb #d4cd05fe
+# %% ../nbs/07_sweep.ipynb #c01e9699
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
@@ -248,7 +248,7 @@ def prepare(config: Config) -> Setup:
     classifier.network.to(device)
     return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
 
-# %% ../nbs/07_sweep.ipynb #879c14d6
+# %% ../nbs/07_sweep.ipynb #5f11fa6c
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     c = setup.config
@@ -260,7 +260,7 @@ def train_map(setup: Setup) -> Classifier:
         save_adapter(classifier, setup.folder / "adapter")
     return classifier
 
-# %% ../nbs/07_sweep.ipynb #6199cddf
+# %% ../nbs/07_sweep.ipynb #5a9ff3fc
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior) -> float:
@@ -273,7 +273,7 @@ def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior)
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/07_sweep.ipynb #b8b4c160
+# %% ../nbs/07_sweep.ipynb #1d2c7c5f
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     "The posterior under the chosen prior, fitted once and read from `posterior.safetensors` afterwards."
     c, path = setup.config, setup.folder / "posterior.safetensors"
@@ -288,7 +288,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         write_atomically(path, lambda p: save_posterior(freeze(la, classifier, prior), p))
     return load_posterior(path, classifier)
 
-# %% ../nbs/07_sweep.ipynb #96eec0fe
+# %% ../nbs/07_sweep.ipynb #a5a28204
 CHUNK = 64  # images in a file of `partial/`
 GRID_METRICS = ("accuracy", "nll", "brier", "ece")
 
@@ -313,7 +313,7 @@ def predict_chunk(setup: Setup, classifier: Classifier, posterior: Posterior, da
     if "variance" in joined: result["linearised.variance"] = joined["variance"]
     return {**result, **{k: v.sum(0, keepdim=True) for k, v in joined.items() if k.startswith("grid.")}}
 
-# %% ../nbs/07_sweep.ipynb #dd94b56d
+# %% ../nbs/07_sweep.ipynb #3a484c2d
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
     "All predictions on the test split, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`."
     path, partial = setup.folder / "predictions.safetensors", setup.folder / "partial"
@@ -339,10 +339,10 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
     shutil.rmtree(partial, ignore_errors=True)
     return whole
 
-# %% ../nbs/07_sweep.ipynb #ce0f7f3c
+# %% ../nbs/07_sweep.ipynb #72d95a6c
 def _rows(data: PixelDataset, rows: Tensor) -> Subset: return Subset(data, rows.tolist())
 
-# %% ../nbs/07_sweep.ipynb #5659b5fa
+# %% ../nbs/07_sweep.ipynb #bae5ba1e
 def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predictions: dict[str, Tensor]) -> dict:
     "Everything in `layer_wise_results.json`."
     c, y = setup.config, predictions["test.labels"].numpy()
@@ -376,7 +376,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
         "prior_grid": _grid_deltas(c, setup.subsets, metrics, predictions, at_map, y),
     }
 
-# %% ../nbs/07_sweep.ipynb #763aa1ec
+# %% ../nbs/07_sweep.ipynb #2815c71f
 def _grid_deltas(c, subsets, metrics, predictions, at_map, y) -> dict | None:
     "Change of each metric by each subset under the prior precisions of the grid."
     if not c.prior_grid or "linearised" not in c.predictives: return None
@@ -387,7 +387,7 @@ def _grid_deltas(c, subsets, metrics, predictions, at_map, y) -> dict | None:
         out[k] = {name: delta[:, i].tolist() for i, name in enumerate(subsets)}
     return out
 
-# %% ../nbs/07_sweep.ipynb #654bec5e
+# %% ../nbs/07_sweep.ipynb #ac8f3da4
 def summary_table(results: dict) -> pd.DataFrame:
     "One row for the MAP, for temperature scaling, and for each predictive and subset: metrics, deltas and interval ends."
     def row(predictive, subset, layers, scored):
@@ -397,20 +397,20 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_sweep.ipynb #6677eb1a
+# %% ../nbs/07_sweep.ipynb #3202a94d
 def run_sweep(
     config: Config,
 ) -> dict:
     "Run or resume a configuration and return the results, which are also in `layer_wise_results.json` and `summary_table.csv` of its folder."
+    check_folder(config)
+    if (Path(config.output_dir) / "layer_wise_results.json").exists(): return read_results(config.output_dir)
     setup = prepare(config)
-    path = setup.folder / "layer_wise_results.json"
-    if path.exists(): return read_results(setup.folder)
     classifier = train_map(setup)
     posterior = fit_posterior(setup, classifier)
     predictions = predict_all(setup, classifier, posterior)
     with timed(setup.folder, "evaluation"): results = evaluate(setup, classifier, posterior, predictions)
     write_atomically(setup.folder / "summary_table.csv", lambda p: summary_table(results).to_csv(p, index=False))
-    write_json(path, results)
+    write_json(setup.folder / "layer_wise_results.json", results)
     return results
 
 def read_results(folder: str | Path) -> dict:
