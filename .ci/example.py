@@ -1,12 +1,13 @@
-"Turn a finished run's notebook into a page of the docs: python .ci/example.py OUT.ipynb nbs/examples/NAME.ipynb 'Title'. Nothing is changed but the title; progress bars and papermill's stamps are dropped."
+"Turn a finished run's notebook into a page of the docs: python .ci/example.py OUT.ipynb nbs/examples/NAME.ipynb 'Title' ['Remark']. The title is set and a remark put on top; progress bars and papermill's stamps are dropped."
 import sys
 
 import nbformat
 
-source, target, title = sys.argv[1:]
+source, target, title, *remark = sys.argv[1:]
 nb = nbformat.read(source, as_version=4)
 front = next(c for c in nb.cells if c.cell_type == "raw")
 front.source = "\n".join(f"title: {title}" if l.startswith("title:") else l for l in front.source.splitlines())
+for text in remark: nb.cells.insert(1, nbformat.v4.new_markdown_cell(text))
 for c in nb.cells:
     c.metadata = {"tags": c.metadata["tags"]} if c.metadata.get("tags") else {}
     if c.cell_type == "code": c.outputs = [o for o in c.outputs if o.get("name") != "stderr"]
