@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
-from .curvature import identity_cotangents, site_jacobians, stream_gradients
-from .laplace import Posterior, restrict, sample_deviations
+from .curvature import identity_cotangents, stream_gradients
+from .laplace import Posterior, sample_deviations
 from .model import Classifier, Site, first_broken_layer
 
 # %% ../nbs/06_predict.ipynb #d121d6eb

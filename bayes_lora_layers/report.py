@@ -176,7 +176,7 @@ def plot_prior(run: Run) -> Figure | None:
             best = max(v for k, values in grid[metric].items() for v in values)
             ax.set(xscale="log", xlabel="prior precision", ylabel=f"delta {metric.upper()} (positive: better)")
             ax.set_ylim(bottom=max(ax.get_ylim()[0], -3 * max(best, run.results["temperature"]["delta"][metric]["estimate"], 0.01)))
-        scale = fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(min(layers), max(layers)), sns.color_palette("crest", as_cmap=True)), ax=axes, label="layer")
+        fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(min(layers), max(layers)), sns.color_palette("crest", as_cmap=True)), ax=axes, label="layer")
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return fig
 
