@@ -4,14 +4,18 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'tiny_vit', 'block_of', 'block_names', 'find_targets', 'Site', 'LogitsModule', 'Classifier', 'find_sites',
-           'example_input', 'head_names', 'as_classifier', 'add_lora', 'resize_positions', 'load_base', 'fingerprint',
-           'base_fingerprint', 'adapter_fingerprint', 'save_adapter', 'load_adapter', 'first_broken_layer']
+           'example_input', 'replaced', 'merged', 'skipping_unread_tokens', 'reads_class_token_only', 'head_names',
+           'as_classifier', 'add_lora', 'resize_positions', 'load_base', 'fingerprint', 'base_fingerprint',
+           'adapter_fingerprint', 'save_adapter', 'load_adapter', 'in_precision', 'first_broken_layer']
 
-# %% ../nbs/02_model.ipynb #a001c1ff
+# %% ../nbs/02_model.ipynb #f191cc0a
+import copy
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,9 +24,10 @@ from peft import LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_di
 from PIL import Image as PILImage
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-# %% ../nbs/02_model.ipynb #0c936ffe
+# %% ../nbs/02_model.ipynb #a0693c56
 def tiny_vit(
     classes: int = 10,
     seed: int = 0,
@@ -34,7 +39,7 @@ def tiny_vit(
     processor = ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return ViTForImageClassification(config), processor
 
-# %% ../nbs/02_model.ipynb #04db56ec
+# %% ../nbs/02_model.ipynb #df7276a3
 ROLES = {
     "q": r"(query|q_proj|to_q|\.q)$",
     "k": r"(key|k_proj|to_k|\.k)$",
@@ -44,7 +49,7 @@ ROLES = {
     "mlp": r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense|(?<!attention\.)output\.dense)$",
 }
 
-# %% ../nbs/02_model.ipynb #2fb01dcf
+# %% ../nbs/02_model.ipynb #75a514fe
 def block_of(
     model: nn.Module,
     name: str,  # path of a module
@@ -55,13 +60,13 @@ def block_of(
         if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList): return ".".join(parts[: i + 1])
     return None
 
-# %% ../nbs/02_model.ipynb #fa29d47a
+# %% ../nbs/02_model.ipynb #0d3cccaa
 def block_names(model: nn.Module) -> list[str]:
     "Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block holds an attention or MLP map."
     maps = (n for n, m in model.named_modules() if any(re.search(pattern, n) for pattern in ROLES.values()))
     return list(dict.fromkeys(b for b in (block_of(model, n) for n in maps) if b is not None))
 
-# %% ../nbs/02_model.ipynb #924c9ea9
+# %% ../nbs/02_model.ipynb #37c3c8ed
 def find_targets(
     model: nn.Module,
     target_modules: list[str],  # roles out of `ROLES`, or ends of module paths
@@ -78,7 +83,7 @@ def find_targets(
     found = {n for names in matches.values() for n in names}
     return [n for n in inside if n in found]
 
-# %% ../nbs/02_model.ipynb #4f3877e7
+# %% ../nbs/02_model.ipynb #b3840a5a
 @dataclass(frozen=True)
 class Site:
     "One LoRA-adapted linear map: weight `W + scaling * B @ A` with `A[rank, d_in]` and `B[d_out, rank]`."
@@ -95,7 +100,7 @@ class Site:
         "Names of the weights A and B among the network's parameters."
         return f"{self.name}.lora_A.default.weight", f"{self.name}.lora_B.default.weight"
 
-# %% ../nbs/02_model.ipynb #e215b083
+# %% ../nbs/02_model.ipynb #f258f307
 class LogitsModule(nn.Module):
     "The network as a function from `pixel_values[n,3,h,w]` to `logits[n,c]`, which is what laplace-torch expects of a model."
 
@@ -103,9 +108,10 @@ class LogitsModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]: return self.model(pixel_values=pixel_values).logits
+    def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
+        return self.model(pixel_values=pixel_values.to(next(self.parameters()).dtype)).logits
 
-# %% ../nbs/02_model.ipynb #ba438743
+# %% ../nbs/02_model.ipynb #a89dc85d
 @dataclass(frozen=True)
 class Classifier:
     "A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit in."
@@ -114,6 +120,7 @@ class Classifier:
     classes: tuple[str, ...]
     sites: tuple[Site, ...]
     blocks: tuple[str, ...]  # path of each layer's block inside `network`
+    class_token: bool = False  # whether the logits read nothing but the first token behind the last block
 
     @property
     def peft(self) -> nn.Module:
@@ -133,7 +140,17 @@ class Classifier:
         A, B = (self.network.get_parameter(p) for p in site.parameters)
         return A, B
 
-# %% ../nbs/02_model.ipynb #dbef09cb
+    @property
+    def dtype(self) -> torch.dtype:
+        "What the backbone computes in."
+        return next(self.network.parameters()).dtype
+
+    def map_weight(self, site: Site) -> Float[Tensor, "d_out d_in"]:
+        "The weight of a site at the MAP, `W + scaling * B @ A`, in the backbone's precision."
+        W, (A, B) = self.network.get_submodule(site.name).get_base_layer().weight, self.weights(site)
+        return (W + site.scaling * (B @ A)).to(W.dtype)
+
+# %% ../nbs/02_model.ipynb #c222e1db
 def find_sites(
     network: LogitsModule,  # around a PEFT model
     processor,  # the model's image processor
@@ -163,7 +180,82 @@ def example_input(network: nn.Module, processor) -> Float[Tensor, "1 3 h w"]:
     p = next(network.parameters())
     return processor(PILImage.new("RGB", (32, 32)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
 
-# %% ../nbs/02_model.ipynb #28228d1b
+# %% ../nbs/02_model.ipynb #5eb94b65
+@contextmanager
+def replaced(
+    forwards: dict[nn.Module, Callable],
+):
+    "Within, each module computes with the given function in place of its `forward`."
+    before = {m: m.__dict__.get("forward") for m in forwards}
+    try:
+        for m, f in forwards.items(): m.forward = f
+        yield
+    finally:
+        for m, f in before.items():
+            if f is None: m.__dict__.pop("forward", None)
+            else: m.forward = f
+
+# %% ../nbs/02_model.ipynb #a7d5b06d
+def merged(
+    classifier: Classifier,
+):
+    "Within, every site is one linear map with its weight at the MAP."
+    def forward(site):
+        weight, bias = classifier.map_weight(site), classifier.network.get_submodule(site.name).get_base_layer().bias
+        return lambda h, *args, **kwargs: nn.functional.linear(h, weight, bias)
+    return replaced({classifier.network.get_submodule(s.name): forward(s) for s in classifier.sites})
+
+# %% ../nbs/02_model.ipynb #417c6081
+class _Stop(Exception): "Keys and values are known."
+
+class _KeysAndValues(TorchFunctionMode):
+    "Attention that remembers its keys and values and stops, or uses those it is given."
+
+    def __init__(self, given: tuple | None = None):
+        super().__init__()
+        self.given, self.seen = given, None
+
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        if f is not nn.functional.scaled_dot_product_attention: return f(*args, **(kwargs or {}))
+        if self.given is not None: return f(args[0], *self.given, *args[3:], **(kwargs or {}))
+        self.seen = args[1:3]
+        raise _Stop
+
+# %% ../nbs/02_model.ipynb #22116c49
+def _on_class_token(block: nn.Module) -> Callable:
+    "Forward of a block from all tokens `[n, t, d]` to its output for the first, `[n, 1, d]`."
+    whole, queries = block.forward, [m for n, m in block.named_modules() if re.search(ROLES["q"], "." + n)]
+    unused = lambda m: lambda h, *args, **kwargs: h.new_zeros(()).expand(*h.shape[:-1], m.out_features)
+
+    def forward(h, *args, **kwargs):
+        attention = _KeysAndValues()
+        try:
+            with attention, replaced({m: unused(m) for m in queries}): whole(h, *args, **kwargs)
+        except _Stop: pass
+        with _KeysAndValues(attention.seen): return whole(h[:, :1], *args, **kwargs)
+    return forward
+
+# %% ../nbs/02_model.ipynb #3348be5f
+@contextmanager
+def skipping_unread_tokens(
+    classifier: Classifier,
+):
+    "Within, the last block computes the first token only, if that is all the logits read."
+    block = classifier.network.get_submodule(classifier.blocks[-1])
+    with replaced({block: _on_class_token(block)} if classifier.class_token else {}): yield
+
+@torch.no_grad()
+def reads_class_token_only(
+    classifier: Classifier,
+) -> bool:
+    "Whether skipping all other tokens in the last block leaves the logits as they are."
+    x = torch.randn(example_input(classifier.network, classifier.processor).shape, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+    try:
+        with skipping_unread_tokens(replace(classifier, class_token=True)): skipped = classifier.network(x)
+    except Exception: return False  # no attention function, other shapes, several special tokens: the block runs as it is
+    return skipped.shape == (1, len(classifier.classes)) and torch.allclose(skipped, classifier.network(x), rtol=1e-3, atol=1e-4)
+
+# %% ../nbs/02_model.ipynb #cdd0ae1b
 def head_names(model: nn.Module) -> list[str]:
     "Names of the classification heads: children with weights that are not the backbone."
     return [n for n, child in model.named_children() if n != model.base_model_prefix and any(True for _ in child.parameters())]
@@ -178,9 +270,10 @@ def as_classifier(
     sites = find_sites(network, processor)
     names = {p for s in sites for p in s.parameters}
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
-    return Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
+    classifier = Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
+    return replace(classifier, class_token=reads_class_token_only(classifier))
 
-# %% ../nbs/02_model.ipynb #4c62f4b9
+# %% ../nbs/02_model.ipynb #6cee97d5
 def add_lora(
     model: nn.Module,  # a transformers image classifier
     processor,  # its image processor
@@ -200,7 +293,7 @@ def add_lora(
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model))
     return as_classifier(get_peft_model(model, config), processor, classes)
 
-# %% ../nbs/02_model.ipynb #368061f8
+# %% ../nbs/02_model.ipynb #8f4ac334
 @torch.no_grad()
 def resize_positions(
     network: nn.Module,  # has position embeddings for the new image size; changed in place
@@ -217,7 +310,7 @@ def resize_positions(
         grid = nn.functional.interpolate(grid, (now, now), mode="bicubic", align_corners=False)
         p.copy_(torch.cat([old[:, :extra], grid.permute(0, 2, 3, 1).reshape(1, now * now, -1)], dim=1))
 
-# %% ../nbs/02_model.ipynb #9476cc91
+# %% ../nbs/02_model.ipynb #665a066c
 def load_base(
     model: str,  # Hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
     classes: tuple[str, ...],  # of the task
@@ -242,7 +335,7 @@ def load_base(
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
         raise ValueError(f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as 'google/vit-base-patch16-224-in21k', or a folder with one") from e
 
-# %% ../nbs/02_model.ipynb #815139b1
+# %% ../nbs/02_model.ipynb #c7eddffb
 def fingerprint(
     tensors: dict[str, Tensor],
 ) -> str:
@@ -262,7 +355,7 @@ def adapter_fingerprint(classifier: Classifier) -> str:
     "Fingerprint of what was trained: LoRA factors and head."
     return fingerprint(get_peft_model_state_dict(classifier.peft))
 
-# %% ../nbs/02_model.ipynb #a6ea6170
+# %% ../nbs/02_model.ipynb #b61c65af
 def save_adapter(
     classifier: Classifier,
     folder: str | Path,  # gets PEFT's files and `base.json`
@@ -272,7 +365,7 @@ def save_adapter(
     belongs = {"schema": 1, "base_sha256": base_fingerprint(classifier.peft), "classes": list(classifier.classes)}
     (Path(folder) / "base.json").write_text(json.dumps(belongs, indent=1) + "\n")
 
-# %% ../nbs/02_model.ipynb #7ec31fd0
+# %% ../nbs/02_model.ipynb #333b46ed
 def load_adapter(
     model: nn.Module,  # the base, from `load_base`
     processor,
@@ -301,7 +394,26 @@ def load_adapter(
     set_peft_model_state_dict(peft_model, saved)
     return as_classifier(peft_model, processor, classes)
 
-# %% ../nbs/02_model.ipynb #e60f54bf
+# %% ../nbs/02_model.ipynb #964239b7
+def in_precision(
+    classifier: Classifier,
+    dtype: torch.dtype,
+) -> Classifier:
+    "A copy that computes its backbone in `dtype`, for the passes of `curvature` and `predict`; the same object when it does so already."
+    if dtype == classifier.dtype: return classifier
+    network = copy.deepcopy(classifier.network)
+    factors = {p for s in classifier.sites for p in s.parameters}
+    for name, p in network.named_parameters():
+        if name not in factors: p.data = p.data.to(dtype)
+    for name, b in network.named_buffers():
+        if b.is_floating_point(): b.data = b.data.to(dtype)
+    model = network.model.base_model.model
+    for name in head_names(model):
+        head = model.get_submodule(name).to(classifier.dtype)
+        head.register_forward_pre_hook(lambda module, args: tuple(a.to(classifier.dtype) for a in args))
+    return replace(classifier, network=network)
+
+# %% ../nbs/02_model.ipynb #ba0de981
 @torch.no_grad()
 def first_broken_layer(
     network: nn.Module,  # pixel_values -> logits
