@@ -7,7 +7,7 @@ __all__ = ['LIVE_TENSORS', 'stream_gradients', 'weight_jacobian', 'identity_cota
            'mc_columns', 'diag_block', 'kron_factors', 'rows_per_pass', 'budget_bytes', 'halving', 'packs', 'LoRAGGN',
            'map_logits']
 
-# %% ../nbs/04_curvature.ipynb #d55b97e4
+# %% ../nbs/04_curvature.ipynb #8d4fc3b5
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from .model import Classifier, first_broken_layer, head_names, merged, replaced, skipping_unread_tokens
 
-# %% ../nbs/04_curvature.ipynb #b35f478f
+# %% ../nbs/04_curvature.ipynb #990fec97
 class _Tap(torch.autograd.Function):
     "Identity on a gradient inside `vmap` that shows the visitor the whole stack of cotangents."
 
@@ -53,7 +53,7 @@ class _SiteMap(torch.autograd.Function):
         g = _Tap.apply(g, lambda stack: ctx.see(h, stack))
         return g @ weight if ctx.needs_input_grad[0] else None, None, None, g.new_zeros(()), None
 
-# %% ../nbs/04_curvature.ipynb #6a6297f9
+# %% ../nbs/04_curvature.ipynb #515570ff
 def _head_slices(n: int, heads: int, most: int) -> list[tuple[slice, slice]]:
     "Images and heads in parts of at most `most` (at least one head)."
     if most >= heads: return [(slice(i, i + most // heads), slice(None)) for i in range(0, n, most // heads)]
@@ -76,11 +76,13 @@ class _AttentionBackward(torch.autograd.Function):
         out = [z.new_empty(K, n, z.shape[2], heads, z.shape[3]).transpose(2, 3) for z in (q, k, v)]  # in the layout of the projections
         most = 2 ** 20 // (K * P.shape[-2] * P.shape[-1]) if g.device.type == "cpu" else n * heads  # what stays in a CPU's cache
         for i, j in _head_slices(n, heads, most):
-            G, p = g[:, i, j].permute(1, 2, 0, 3, 4), P[i, j, None]
-            flat = lambda z: z.flatten(2, 3)
-            S = (flat(G) @ v[i, j].transpose(-1, -2)).unflatten(2, (K, t))
-            S.sub_((G * o[i, j, None]).sum(-1, keepdim=True)).mul_(p)
-            parts = (flat(S) @ (k[i, j] * scale)).unflatten(2, (K, t)), S.transpose(-1, -2) @ (q[i, j, None] * scale), p.transpose(-1, -2) @ G
+            G, p = g[:, i, j].permute(1, 2, 0, 3, 4).contiguous(), P[i, j]
+            S = (G.flatten(2, 3) @ v[i, j].transpose(-1, -2)).unflatten(2, (K, t))
+            S.sub_((G * o[i, j, None]).sum(-1, keepdim=True)).mul_(p[:, :, None])
+            of_q = (S.flatten(2, 3) @ (k[i, j] * scale)).unflatten(2, (K, t))
+            of_k = S.transpose(-1, -2) @ (q[i, j, None] * scale)
+            of_v = (G.transpose(-1, -2).flatten(2, 3) @ p).unflatten(2, (K, d)).transpose(-1, -2)  # all cotangents in one product
+            parts = of_q, of_k, of_v
             for whole, part in zip(out, parts): whole[:, i, j] = part.permute(2, 0, 1, 3, 4)
         return tuple(out), (0, 0, 0)
 
@@ -111,7 +113,7 @@ class _Elementwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g): return g * ctx.saved_tensors[0], None, None
 
-# %% ../nbs/04_curvature.ipynb #90795c13
+# %% ../nbs/04_curvature.ipynb #73a9b61a
 class _Batchable(TorchFunctionMode):
     "Exchange attention and GELU, where a gradient will pass, for what batches well; anything unusual (masks, dropout, shared heads) is left alone."
 
@@ -126,7 +128,7 @@ class _Batchable(TorchFunctionMode):
             return _Elementwise.apply(args[0], value.detach(), torch.autograd.grad(value.sum(), h)[0])
         return f(*args, **kwargs)
 
-# %% ../nbs/04_curvature.ipynb #9a5b1b7b
+# %% ../nbs/04_curvature.ipynb #25feef13
 def _visible(classifier: Classifier, n: int, layers: set[int], leaf: Tensor, visit: Callable) -> dict[nn.Module, Callable]:
     "Forwards of all sites: merged, and visible in `layers`."
     def forward_of(site):
@@ -146,7 +148,7 @@ def _seeing_features(classifier: Classifier, seen: list):
     try: yield
     finally: handle.remove()
 
-# %% ../nbs/04_curvature.ipynb #940a3fbe
+# %% ../nbs/04_curvature.ipynb #b89b542f
 def stream_gradients(
     classifier: Classifier,
     x: Float[Tensor, "n 3 h w"],  # pixel values
@@ -169,7 +171,7 @@ def stream_gradients(
         first += len(chunk)
     return logits.detach()
 
-# %% ../nbs/04_curvature.ipynb #461889b2
+# %% ../nbs/04_curvature.ipynb #f144d1d7
 def weight_jacobian(
     grad: Float[Tensor, "k n t o"],
     inp: Float[Tensor, "n t i"],
@@ -189,7 +191,7 @@ def head_weight(
     head = _head(classifier)
     return head.weight if isinstance(head, nn.Linear) else None
 
-# %% ../nbs/04_curvature.ipynb #31c7e1c2
+# %% ../nbs/04_curvature.ipynb #932279a9
 def _head(classifier: Classifier) -> nn.Module | None:
     model = classifier.peft.base_model.model
     names = head_names(model)
@@ -197,7 +199,7 @@ def _head(classifier: Classifier) -> nn.Module | None:
     head = model.get_submodule(names[0])
     return head.modules_to_save["default"] if hasattr(head, "modules_to_save") else head
 
-# %% ../nbs/04_curvature.ipynb #e2ae8840
+# %% ../nbs/04_curvature.ipynb #9f9744e4
 def exact_columns(
     logits: Float[Tensor, "n c"],
     tolerance: float = 0.0,  # share of the batch's trace of Lambda that may be folded
@@ -231,7 +233,7 @@ def mc_columns(
     drawn = torch.multinomial(p, samples, replacement=True, generator=generator)
     return ((nn.functional.one_hot(drawn, p.shape[1]) - p[:, None]) / samples ** 0.5).transpose(0, 1)
 
-# %% ../nbs/04_curvature.ipynb #8298039e
+# %% ../nbs/04_curvature.ipynb #625008c5
 def diag_block(
     grad: Float[Tensor, "k n t o"],
     inp: Float[Tensor, "n t i"],
@@ -240,7 +242,7 @@ def diag_block(
     J = weight_jacobian(grad, inp)
     return (J.to(torch.promote_types(J.dtype, torch.float32)) ** 2).sum((0, 1))
 
-# %% ../nbs/04_curvature.ipynb #27d4d2c3
+# %% ../nbs/04_curvature.ipynb #4f6c43d0
 def kron_factors(
     grad: Float[Tensor, "k n t o"],  # gradients at the weight's output
     inp: Float[Tensor, "n t i"],  # inputs of the weight
@@ -254,7 +256,7 @@ def kron_factors(
     g, a = grad.flatten(0, 2), inp.flatten(0, 1)
     return (g.T @ g).to(accumulate), (a.T @ a).to(accumulate) / (n_data * tokens)
 
-# %% ../nbs/04_curvature.ipynb #db81abca
+# %% ../nbs/04_curvature.ipynb #aa2d4697
 LIVE_TENSORS = 8
 
 def rows_per_pass(
@@ -294,20 +296,21 @@ def halving(
         if torch.cuda.is_available(): torch.cuda.empty_cache()
         rows //= 2
 
-# %% ../nbs/04_curvature.ipynb #277e2bbd
+# %% ../nbs/04_curvature.ipynb #16258416
 def packs(
     count: Int[Tensor, "n"],  # directions each image needs, at least 1
     rows: int,  # most images times directions in one pass
 ) -> list[Int[Tensor, "m"]]:
-    "Images in groups of similar need, none larger than `rows` (or one image)."
+    "Images in groups of similar need (no image less than two thirds of the largest), none larger than `rows` (or one image)."
     out, order = [], count.argsort(stable=True)
     while len(order):
-        fits = (torch.arange(1, len(order) + 1, device=count.device) * count[order] <= rows).sum().clamp_min(1)
+        need = count[order]
+        fits = ((torch.arange(1, len(order) + 1, device=count.device) * need <= rows) & (2 * need <= 3 * need[0])).sum().clamp_min(1)
         out.append(order[:fits])
         order = order[fits:]
     return out
 
-# %% ../nbs/04_curvature.ipynb #521f4d92
+# %% ../nbs/04_curvature.ipynb #1f6f9b92
 class LoRAGGN(GGNInterface):
     "Generalised Gauss-Newton blocks over LoRA weights for laplace-torch: pass it as `backend`, with `backend_kwargs={'classifier': ...}`."
 
@@ -359,7 +362,7 @@ class LoRAGGN(GGNInterface):
                 if name not in found: found[name] = parts; continue
                 # a later chunk of the same images brings new gradients with inputs that were counted
                 found[name] = tuple(a if i and first else a + b for i, (a, b) in enumerate(zip(found[name], parts)))
-        for images in packs(count, rows):
+        for images in packs(count.cpu(), rows):
             directions = columns[: count[images].max(), images].to(classifier.dtype)
             stream_gradients(classifier, x[images], lambda end: directions.to(end.dtype), visit, rows=rows)
         return logits, found
@@ -376,7 +379,7 @@ class LoRAGGN(GGNInterface):
             if not all(t.isfinite().all() for p in site.parameters for t in found[p]):
                 raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {site.layer} ({site.projection})")
 
-# %% ../nbs/04_curvature.ipynb #7af2b23a
+# %% ../nbs/04_curvature.ipynb #ec681b93
 @torch.no_grad()
 def map_logits(
     classifier: Classifier,

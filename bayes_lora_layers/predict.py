@@ -6,7 +6,7 @@
 __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draws', 'mc_probs', 'logit_deviations',
            'choose_engine', 'linearised_probs', 'pushed_probs', 'sampled_probs']
 
-# %% ../nbs/06_predict.ipynb #292d8f05
+# %% ../nbs/06_predict.ipynb #37e7fabe
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from .curvature import budget_bytes, head_weight, identity_cotangents, map_logit
 from .laplace import Posterior, sample_deviations, with_prior
 from .model import ROLES, Classifier, first_broken_layer, merged, replaced, skipping_unread_tokens
 
-# %% ../nbs/06_predict.ipynb #e501f1de
+# %% ../nbs/06_predict.ipynb #1fd238ae
 def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
     "Jacobian of a weight in its posterior's basis, flattened, in float32 or better."
     if name in posterior.basis:
@@ -40,7 +40,7 @@ def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
         else: groups.append((l,))
     return groups
 
-# %% ../nbs/06_predict.ipynb #4b578ae0
+# %% ../nbs/06_predict.ipynb #d3fcf070
 @dataclass(frozen=True)
 class LayerCovariances:
     "What each layer contributes to the covariance of the logits under each prior precision of a grid."
@@ -59,7 +59,7 @@ class LayerCovariances:
         if self.head is None: return self.ends[0].diagonal(dim1=-2, dim2=-1)
         return torch.stack([((self.head @ end) * self.head).sum(-1) for end in self.ends[0]])
 
-# %% ../nbs/06_predict.ipynb #f48aa162
+# %% ../nbs/06_predict.ipynb #ca74606f
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
@@ -94,7 +94,7 @@ def layer_covariances(
         if not total[:, i].isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
     return LayerCovariances(logits, total, W)
 
-# %% ../nbs/06_predict.ipynb #0362927f
+# %% ../nbs/06_predict.ipynb #36966a9a
 def probit_probs(
     logits: Float[Tensor, "n c"],
     variance: Float[Tensor, "... n c"],  # diagonal of the logit covariance
@@ -127,7 +127,7 @@ def mc_probs(
     drawn = scale.sqrt() * (normals[:, :k].to(logits) @ factor.transpose(1, 2))
     return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1).mean(1)
 
-# %% ../nbs/06_predict.ipynb #79fa0eca
+# %% ../nbs/06_predict.ipynb #89f2d5b6
 @contextmanager
 def _hooks(handles: list):
     try: yield
@@ -149,7 +149,7 @@ def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, o
     handle = classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier), _hooks([handle]): return classifier.network(one)
 
-# %% ../nbs/06_predict.ipynb #50e3d703
+# %% ../nbs/06_predict.ipynb #f0d2b009
 class _Moved(torch.autograd.Function):
     "A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes differ."
 
@@ -165,7 +165,7 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
 
-# %% ../nbs/06_predict.ipynb #2c8e254a
+# %% ../nbs/06_predict.ipynb #788df4c4
 def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
@@ -196,7 +196,7 @@ def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
     stream_gradients(classifier, x, identity_cotangents, visit, layers=layers, rows=rows, at_head=W is not None)
     return total if W is None else total @ W.T
 
-# %% ../nbs/06_predict.ipynb #87584dcb
+# %% ../nbs/06_predict.ipynb #3f819e71
 @torch.no_grad()
 def logit_deviations(
     classifier: Classifier,
@@ -223,7 +223,7 @@ def choose_engine(
     cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
     return min(cost, key=cost.get), cost
 
-# %% ../nbs/06_predict.ipynb #b9b6c0cd
+# %% ../nbs/06_predict.ipynb #4723b71b
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
@@ -268,7 +268,7 @@ def pushed_probs(
     (probs, changes), grid = under(None), [under(prior)[0] for prior in prior_grid]
     return {"logits": logits, "probs": probs, "variance": changes.square().mean(1), "grid": torch.stack(grid) if grid else probs.new_zeros(0, *probs.shape)}
 
-# %% ../nbs/06_predict.ipynb #7cf25188
+# %% ../nbs/06_predict.ipynb #a3ac61cb
 def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int) -> dict[nn.Module, Callable]:
     "Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch holds one part for each sample."
     samples = len(next(iter(deviations.values())))
@@ -306,7 +306,7 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
     stacked = h.repeat(samples, *[1] * (h.dim() - 1))
     return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
 
-# %% ../nbs/06_predict.ipynb #ada834ba
+# %% ../nbs/06_predict.ipynb #e02ee3da
 @torch.no_grad()
 def sampled_probs(
     classifier: Classifier,

@@ -9,7 +9,7 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'CHUNK', 'DRAW_GROUP', 'GRID_METRICS'
            'fit_posterior', 'Passes', 'find_engine', 'find_passes', 'predict_chunk', 'predict_all', 'evaluate',
            'summary_table', 'run_sweep', 'read_results']
 
-# %% ../nbs/07_sweep.ipynb #1c40a2e0
+# %% ../nbs/07_sweep.ipynb #19e2a340
 import json
 import os
 import platform
@@ -40,7 +40,7 @@ from .model import Classifier, add_lora, example_input, in_precision, load_adapt
 from .predict import choose_engine, linearised_probs, normal_draws, pushed_probs, sampled_probs
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #99cbea8f
+# %% ../nbs/07_sweep.ipynb #84271f14
 @dataclass(frozen=True)
 class Config:
     "Parameters of a run; the defaults are the embedded digits demo."
@@ -84,7 +84,7 @@ class Config:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/07_sweep.ipynb #6c4f90f1
+# %% ../nbs/07_sweep.ipynb #a58eda9e
 def _fits(value, kind) -> bool:
     if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
     if isinstance(value, bool): return kind is bool
@@ -95,7 +95,7 @@ def _number(value):
     try: return float(value) if isinstance(value, str) else value
     except ValueError: return value
 
-# %% ../nbs/07_sweep.ipynb #9a41ac98
+# %% ../nbs/07_sweep.ipynb #a87c58dc
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
@@ -112,7 +112,7 @@ def config_from(
         clean[name] = list(value) if kind is list else value
     return Config(**clean)
 
-# %% ../nbs/07_sweep.ipynb #5bcbabc9
+# %% ../nbs/07_sweep.ipynb #2027929b
 def check_config(c: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
@@ -138,7 +138,7 @@ def check_config(c: Config) -> None:
     need(not {"full", "map"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full' and 'layer.N'")
     need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
 
-# %% ../nbs/07_sweep.ipynb #d9738a4b
+# %% ../nbs/07_sweep.ipynb #4f58f1db
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
@@ -175,7 +175,7 @@ def write_json(path: Path, value: dict) -> None:
     "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
     write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
 
-# %% ../nbs/07_sweep.ipynb #bba5321e
+# %% ../nbs/07_sweep.ipynb #e16f799f
 def describe_machine(device: torch.device) -> dict:
     "Hardware and versions, as plain values."
     cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
@@ -202,7 +202,7 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(path, environment)
 
-# %% ../nbs/07_sweep.ipynb #2c9ca39c
+# %% ../nbs/07_sweep.ipynb #c0f0596d
 def find_device(name: str) -> torch.device:
     "The device a parameter names. Raises `ValueError` when it is not there."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -228,7 +228,7 @@ def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]
     thirds = {k: [int(l) for l in part] for k, part in zip(("early", "middle", "late"), np.array_split(layers, 3)) if len(part)}
     return {"full": list(layers), **(config.groups or thirds), **{f"layer.{l}": [l] for l in (sorted(set(config.layers)) or layers)}}
 
-# %% ../nbs/07_sweep.ipynb #18eaffdb
+# %% ../nbs/07_sweep.ipynb #10a5c41c
 @dataclass(frozen=True)
 class Setup:
     "A run before its first long step."
@@ -242,7 +242,7 @@ class Setup:
 
     def pixels(self, split: str) -> PixelDataset: return PixelDataset(getattr(self.data, split), self.classifier.processor)
 
-# %% ../nbs/07_sweep.ipynb #cdced115
+# %% ../nbs/07_sweep.ipynb #9ce6710d
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
@@ -261,7 +261,7 @@ def prepare(config: Config) -> Setup:
     classifier.network.to(device)
     return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
 
-# %% ../nbs/07_sweep.ipynb #7482153d
+# %% ../nbs/07_sweep.ipynb #af2293d7
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     c = setup.config
@@ -273,7 +273,7 @@ def train_map(setup: Setup) -> Classifier:
         save_adapter(classifier, setup.folder / "adapter")
     return classifier
 
-# %% ../nbs/07_sweep.ipynb #2f4bffcf
+# %% ../nbs/07_sweep.ipynb #9f33ddbd
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior) -> float:
@@ -288,7 +288,7 @@ def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior)
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/07_sweep.ipynb #6e8aed92
+# %% ../nbs/07_sweep.ipynb #4af166d0
 FIT_BATCH = 128  # images read together; how many pass together is up to the memory budget
 
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
@@ -304,7 +304,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         write_atomically(path, lambda p: save_posterior(freeze(la, classifier, prior), p))
     return load_posterior(path, classifier)
 
-# %% ../nbs/07_sweep.ipynb #7548d3df
+# %% ../nbs/07_sweep.ipynb #e8973fba
 CHUNK = 64  # images in a file of `partial/`
 DRAW_GROUP = 16  # images that share weight samples
 GRID_METRICS = ("accuracy", "nll", "brier", "ece")
@@ -326,7 +326,7 @@ def find_passes(setup: Setup, classifier: Classifier, posterior: Posterior) -> P
     c, low = setup.config, in_precision(classifier, pass_dtype(setup.config.precision, setup.device))
     return Passes(low, posterior, find_engine(c, classifier), rows_per_pass(low, example_input(low.network, low.processor), c.memory_budget))
 
-# %% ../nbs/07_sweep.ipynb #74d25ddd
+# %% ../nbs/07_sweep.ipynb #f869d393
 def predict_chunk(setup: Setup, passes: Passes, data: PixelDataset, mean: Tensor, first: int, predictive: str) -> dict[str, Tensor]:
     "Predictions of all subsets for some images, whose MAP logits are `mean[n,c]` and the first of which is number `first`: `<predictive>.<subset>[n,c]`, and for the linearised one `variance[l,n,c]` and sums of statistics over the prior grid."
     c, subsets = setup.config, list(setup.subsets.values())
@@ -349,7 +349,7 @@ def predict_chunk(setup: Setup, passes: Passes, data: PixelDataset, mean: Tensor
     if "variance" in joined: result["linearised.variance"] = joined["variance"]
     return {**result, **{k: v.sum(0, keepdim=True) for k, v in joined.items() if k.startswith("grid.")}}
 
-# %% ../nbs/07_sweep.ipynb #9b293e18
+# %% ../nbs/07_sweep.ipynb #b2dcb117
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
     "All predictions on the test split, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`."
     path, partial = setup.folder / "predictions.safetensors", setup.folder / "partial"
@@ -376,10 +376,10 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
     shutil.rmtree(partial, ignore_errors=True)
     return whole
 
-# %% ../nbs/07_sweep.ipynb #55c81b83
+# %% ../nbs/07_sweep.ipynb #2ad23fd9
 def _rows(data: PixelDataset, rows: Tensor) -> Subset: return Subset(data, rows.tolist())
 
-# %% ../nbs/07_sweep.ipynb #4fde9d61
+# %% ../nbs/07_sweep.ipynb #445aa1d4
 def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predictions: dict[str, Tensor]) -> dict:
     "Everything in `layer_wise_results.json`."
     c, y = setup.config, predictions["test.labels"].numpy()
@@ -414,7 +414,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
         "prior_grid": _grid_deltas(c, setup.subsets, metrics, predictions, at_map, y),
     }
 
-# %% ../nbs/07_sweep.ipynb #819b965e
+# %% ../nbs/07_sweep.ipynb #a0993a90
 def _grid_deltas(c, subsets, metrics, predictions, at_map, y) -> dict | None:
     "Change of each metric by each subset under the prior precisions of the grid."
     if not c.prior_grid or "linearised" not in c.predictives: return None
@@ -425,7 +425,7 @@ def _grid_deltas(c, subsets, metrics, predictions, at_map, y) -> dict | None:
         out[k] = {name: delta[:, i].tolist() for i, name in enumerate(subsets)}
     return out
 
-# %% ../nbs/07_sweep.ipynb #deb58fc9
+# %% ../nbs/07_sweep.ipynb #519c290e
 def summary_table(results: dict) -> pd.DataFrame:
     "One row for the MAP, for temperature scaling, and for each predictive and subset: metrics, deltas and interval ends."
     def row(predictive, subset, layers, scored):
@@ -435,7 +435,7 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_sweep.ipynb #e27b3aad
+# %% ../nbs/07_sweep.ipynb #1e914e8c
 def run_sweep(
     config: Config,
 ) -> dict:
