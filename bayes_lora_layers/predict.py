@@ -24,6 +24,11 @@ from .laplace import Posterior, sample_deviations, with_prior
 from .model import ROLES, Classifier, first_broken_layer, merged, replaced, skipping_unread_tokens
 
 # %% ../nbs/06_predict.ipynb #1fd238ae
+def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
+    "Where backward passes start and with how many directions: at the head's input when it has fewer features than classes (then with the head's weight `[c, d]`), else at the logits."
+    W, classes = head_weight(classifier), len(classifier.classes)
+    return (W, W.shape[1]) if W is not None and W.shape[1] < classes else (None, classes)
+
 def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
     "Jacobian of a weight in its posterior's basis, flattened, in float32 or better."
     if name in posterior.basis:
@@ -69,9 +74,7 @@ def layer_covariances(
     memory_budget: float = 0.0,  # GB for Jacobians that wait for their other half; see `budget_bytes`
 ) -> LayerCovariances:
     "Covariances of all stochastic layers (l follows `posterior.layers`) from one backward pass. Raises `FloatingPointError` naming the layer."
-    W, n, k = head_weight(classifier), len(x), len(classifier.classes)
-    W = W if W is not None and W.shape[1] < k else None
-    k = k if W is None else W.shape[1]
+    (W, k), n = _start(classifier), len(x)
     total = torch.zeros(len(prior_grid), len(posterior.layers), n, k, k, dtype=torch.promote_types(classifier.dtype, torch.float32), device=x.device)
     waiting = {}
 
@@ -185,9 +188,7 @@ def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
 
 def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layers: tuple[int, ...], rows: int) -> Float[Tensor, "l s n c"]:
     "Reverse mode: Jacobians, met with the deviations as they come."
-    W, k = head_weight(classifier), len(classifier.classes)
-    W = W if W is not None and W.shape[1] < k else None
-    end = k if W is None else W.shape[1]
+    W, end = _start(classifier)
     total = next(iter(deviations.values())).new_zeros(len(layers), len(next(iter(deviations.values()))), len(x), end)
     def visit(site, pairs, first):
         for name, pair in zip(site.parameters, pairs):
@@ -218,8 +219,7 @@ def choose_engine(
     priors: int = 1,  # prior precisions to predict under
 ) -> tuple[str, dict[str, float]]:
     "The cheaper engine, and what each would cost in passes of one image through all blocks: a backward for each class (or feature), against a forward for each sample, prior and layer through the blocks above it."
-    W, blocks = head_weight(classifier), len(classifier.blocks)
-    directions = min(len(classifier.classes), W.shape[1] if W is not None else len(classifier.classes))
+    (_, directions), blocks = _start(classifier), len(classifier.blocks)
     cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
     return min(cost, key=cost.get), cost
 
