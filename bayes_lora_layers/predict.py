@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draws', 'mc_probs', 'logit_deviations',
-           'choose_engine', 'linearised_probs', 'pushed_probs', 'sampled_probs']
+           'choose_engine', 'layer_draws', 'pushed_draws', 'subset_probs', 'subset_scores', 'linearised_probs',
+           'pushed_probs', 'sampled_probs']
 
-# %% ../nbs/06_predict.ipynb #37e7fabe
+# %% ../nbs/06_predict.ipynb #dc66e862
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import pi
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
@@ -23,7 +24,7 @@ from .curvature import budget_bytes, head_weight, identity_cotangents, map_logit
 from .laplace import Posterior, sample_deviations, with_prior
 from .model import ROLES, Classifier, first_broken_layer, merged, replaced, skipping_unread_tokens
 
-# %% ../nbs/06_predict.ipynb #1fd238ae
+# %% ../nbs/06_predict.ipynb #ac2e9736
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     "Where backward passes start and with how many directions: at the head's input when it has fewer features than classes (then with the head's weight `[c, d]`), else at the logits."
     W, classes = head_weight(classifier), len(classifier.classes)
@@ -45,13 +46,14 @@ def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
         else: groups.append((l,))
     return groups
 
-# %% ../nbs/06_predict.ipynb #d3fcf070
+# %% ../nbs/06_predict.ipynb #983d8b6b
 @dataclass(frozen=True)
 class LayerCovariances:
     "What each layer contributes to the covariance of the logits under each prior precision of a grid."
     logits: Float[Tensor, "n c"]
     ends: Float[Tensor, "g l n k k"]  # covariance of the logits, or of the features when there are fewer of them
     head: Float[Tensor, "c k"] | None  # from features to logits
+    weights: dict[str, Float[Tensor, "n k k"]] = field(default_factory=dict)  # what each weight contributes under the first prior precision, if asked for
 
     def of(self, layers: Sequence[int], g: int = 0) -> Float[Tensor, "n c c"]:
         "Covariance of the logits when the layers at these positions are stochastic, under the g-th prior precision."
@@ -64,19 +66,21 @@ class LayerCovariances:
         if self.head is None: return self.ends[0].diagonal(dim1=-2, dim2=-1)
         return torch.stack([((self.head @ end) * self.head).sum(-1) for end in self.ends[0]])
 
-# %% ../nbs/06_predict.ipynb #ca74606f
+# %% ../nbs/06_predict.ipynb #d7b95f71
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
     x: Float[Tensor, "n 3 h w"],
-    prior_grid: Sequence[float | None] = (None,),  # prior precisions for every layer; None for the posterior's own
+    prior_grid: Sequence[float | dict[int, float] | None] = (None,),  # prior precisions for every layer, or one for each; None for the posterior's own
     rows: int = 0,  # images times directions to carry at once; 0 for all
     memory_budget: float = 0.0,  # GB for Jacobians that wait for their other half; see `budget_bytes`
+    by_weight: bool = False,  # also keep the contribution of each weight
 ) -> LayerCovariances:
     "Covariances of all stochastic layers (l follows `posterior.layers`) from one backward pass. Raises `FloatingPointError` naming the layer."
     (W, k), n = _start(classifier), len(x)
     total = torch.zeros(len(prior_grid), len(posterior.layers), n, k, k, dtype=torch.promote_types(classifier.dtype, torch.float32), device=x.device)
-    waiting = {}
+    waiting, weights = {}, {}
+    at = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
 
     def visit(site, pairs, first):
         for i, (name, pair) in enumerate(zip(site.parameters, pairs)):
@@ -85,9 +89,11 @@ def layer_covariances(
                 waiting.setdefault(name, Z.new_empty(n, k, Z.shape[2]))[:, first : first + Z.shape[1]] = Z
                 if first + Z.shape[1] < k: continue
                 Z = waiting.pop(name)
-            for sums, prior in zip(total[:, posterior.layers.index(site.layer)], prior_grid):
-                scaled = Z * posterior.variance(site, prior)[i].flatten().sqrt()
-                sums += scaled @ scaled.transpose(1, 2)
+            for g, prior in enumerate(prior_grid):
+                scaled = Z * posterior.variance(site, at(prior, site.layer))[i].flatten().sqrt()
+                added = scaled @ scaled.transpose(1, 2)
+                total[g, posterior.layers.index(site.layer)] += added
+                if by_weight and g == 0: weights[name] = added
 
     whole = not rows or rows >= n * k
     for group in _layer_groups(posterior, 1 << 62 if whole else budget_bytes(x.device, memory_budget) // (4 * n * k)):
@@ -95,9 +101,9 @@ def layer_covariances(
     if not logits.isfinite().all(): raise FloatingPointError(f"linearised predictive: logits are not finite: {first_broken_layer(classifier.network, x)}")
     for i, layer in enumerate(posterior.layers):
         if not total[:, i].isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
-    return LayerCovariances(logits, total, W)
+    return LayerCovariances(logits, total, W, weights)
 
-# %% ../nbs/06_predict.ipynb #36966a9a
+# %% ../nbs/06_predict.ipynb #1c5e718d
 def probit_probs(
     logits: Float[Tensor, "n c"],
     variance: Float[Tensor, "... n c"],  # diagonal of the logit covariance
@@ -107,30 +113,34 @@ def probit_probs(
 
 def normal_draws(
     draws: int,  # even
-    classes: int,
+    *shape: int,  # of what each draw is for: classes, or layers, images and classes
     seed: int = 0,
-) -> Float[Tensor, "draws c"]:
-    "Fixed antithetic standard normal numbers."
+) -> Float[Tensor, "draws ..."]:
+    "Fixed standard normal numbers in antithetic pairs: draw `2i + 1` is the negative of draw `2i`."
     if draws < 2 or draws % 2: raise ValueError(f"link_draws={draws}; expected an even number of at least 2")
-    half = torch.randn(draws // 2, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return torch.cat([half, -half])
+    half = torch.randn(draws // 2, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.stack([half, -half], dim=1).flatten(0, 1)
+
+def _factor(covariance: Float[Tensor, "... k k"]) -> Float[Tensor, "... k k"]:
+    "Cholesky factor, with a jitter of rounding size for covariances of lower rank."
+    k, info = covariance.shape[-1], torch.finfo(covariance.dtype)
+    scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(info.tiny ** 0.5)
+    factor, failed = torch.linalg.cholesky_ex(covariance / scale + 10 * info.eps * k * torch.eye(k, dtype=covariance.dtype, device=covariance.device))
+    if failed.any(): raise FloatingPointError("linearised predictive: a logit covariance is not positive definite")
+    return scale.sqrt() * factor
 
 def mc_probs(
     logits: Float[Tensor, "n c"],
     covariance: Float[Tensor, "n k k"],  # of the logits, or of features
-    normals: Float[Tensor, "draws c"],  # from `normal_draws`
+    normals: Float[Tensor, "draws ... c"],  # from `normal_draws`, for all images or for each
     head: Float[Tensor, "c k"] | None = None,  # from features to logits
 ) -> Float[Tensor, "n c"]:
     "Average softmax over draws from N(logits, covariance)."
-    k = covariance.shape[-1]
-    scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None].clamp_min(torch.finfo(logits.dtype).tiny ** 0.5)
-    jitter = 10 * torch.finfo(logits.dtype).eps * k * torch.eye(k, dtype=logits.dtype, device=logits.device)
-    factor, failed = torch.linalg.cholesky_ex(covariance / scale + jitter)
-    if failed.any(): raise FloatingPointError("linearised predictive: a logit covariance is not positive definite")
-    drawn = scale.sqrt() * (normals[:, :k].to(logits) @ factor.transpose(1, 2))
+    z = normals[..., : covariance.shape[-1]].to(logits)
+    drawn = (z if z.dim() == 2 else z.transpose(0, 1)) @ _factor(covariance).transpose(1, 2)
     return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1).mean(1)
 
-# %% ../nbs/06_predict.ipynb #89f2d5b6
+# %% ../nbs/06_predict.ipynb #c32b1b0f
 @contextmanager
 def _hooks(handles: list):
     try: yield
@@ -152,7 +162,7 @@ def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, o
     handle = classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier), _hooks([handle]): return classifier.network(one)
 
-# %% ../nbs/06_predict.ipynb #f0d2b009
+# %% ../nbs/06_predict.ipynb #005727f2
 class _Moved(torch.autograd.Function):
     "A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes differ."
 
@@ -168,7 +178,7 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
 
-# %% ../nbs/06_predict.ipynb #788df4c4
+# %% ../nbs/06_predict.ipynb #9b98f371
 def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
@@ -197,7 +207,7 @@ def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
     stream_gradients(classifier, x, identity_cotangents, visit, layers=layers, rows=rows, at_head=W is not None)
     return total if W is None else total @ W.T
 
-# %% ../nbs/06_predict.ipynb #3f819e71
+# %% ../nbs/06_predict.ipynb #f9ff481b
 @torch.no_grad()
 def logit_deviations(
     classifier: Classifier,
@@ -223,7 +233,70 @@ def choose_engine(
     cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
     return min(cost, key=cost.get), cost
 
-# %% ../nbs/06_predict.ipynb #4723b71b
+# %% ../nbs/06_predict.ipynb #88bf52ce
+def layer_draws(
+    found: LayerCovariances,
+    normals: Float[Tensor, "s l n c"],  # from `normal_draws`: of their own for every layer and image
+) -> Float[Tensor, "g l n c s"]:
+    "Draws of the change each layer makes to the logits, with the same normal numbers under every prior precision."
+    z = normals[..., : found.ends.shape[-1]].permute(1, 2, 3, 0).to(found.ends)
+    drawn = _factor(found.ends) @ z
+    return drawn if found.head is None else found.head @ drawn
+
+@torch.no_grad()
+def pushed_draws(
+    classifier: Classifier,
+    posterior: Posterior,
+    x: Float[Tensor, "n 3 h w"],
+    samples: int,
+    prior_grid: Sequence[float | dict[int, float] | None] = (None,),
+    seed: int = 0,
+    rows: int = 0,  # images times samples to carry at once; 0 for all
+) -> tuple[Float[Tensor, "n c"], Float[Tensor, "g l n c s"]]:
+    "Logits, and the same from weight samples pushed through the linearised network in forward mode."
+    kept, logits = _block_inputs(classifier, x)
+    def under(prior):
+        drawn = sample_deviations(posterior if prior is None else with_prior(posterior, prior), samples, seed)
+        return torch.stack([_push(classifier, x, drawn, l, kept[l], rows) for l in posterior.layers])
+    return logits, torch.stack([under(prior) for prior in prior_grid]).permute(0, 1, 3, 4, 2)
+
+def subset_probs(
+    logits: Float[Tensor, "n c"],
+    changes: Float[Tensor, "l n c s"],  # from `layer_draws` or `pushed_draws`
+    subsets: Sequence[Sequence[int]],  # positions of layers
+) -> Float[Tensor, "m n c"]:
+    "Average softmax of each subset of layers."
+    return torch.stack([(logits[..., None] + changes[list(s)].sum(0)).softmax(1).mean(-1) for s in subsets])
+
+# %% ../nbs/06_predict.ipynb #92592948
+@torch.no_grad()
+def subset_scores(
+    logits: Float[Tensor, "n c"],
+    changes: Float[Tensor, "l n c s"],  # from `layer_draws` or `pushed_draws`
+    labels: Int[Tensor, "n"],
+) -> Float[Tensor, "m n 3"]:
+    "Packed scores of all `2^l` sets of layers; set `m` holds the layers at the positions of the bits of `m`."
+    l, n, c, s = changes.shape
+    half = l // 2
+    low, high = (_sums_of_subsets(part) for part in (changes[:half], changes[half:]))
+    high = high + logits[..., None]
+    low, high = (v - v.amax(2, keepdim=True) for v in (low, high))  # a constant of an image and draw, which the normalisation removes
+    E, out, rows = low.exp(), changes.new_empty(len(high), len(low), n, 3), torch.arange(n, device=labels.device)
+    for i, h in enumerate(high):
+        q = E * h.exp()
+        total = q.sum(2, keepdim=True)
+        q = q / total if total.min() > 1e-30 else (low + h).softmax(2)  # halves that contradict each other underflow
+        p = q.mean(-1)
+        confidence, top = p.max(-1)
+        out[i] = torch.stack([torch.where(top == labels, confidence, -confidence), p[:, rows, labels], p.square().sum(-1)], dim=-1)
+    return out.flatten(0, 1)
+
+def _sums_of_subsets(changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c s"]:
+    sums = changes.new_zeros(1, *changes.shape[1:])
+    for d in changes: sums = torch.cat([sums, sums + d])  # the new layer is the next higher bit
+    return sums
+
+# %% ../nbs/06_predict.ipynb #c70ce285
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
@@ -258,17 +331,12 @@ def pushed_probs(
     mean: Float[Tensor, "n c"] | None = None,
 ) -> dict[str, Tensor]:
     "What `linearised_probs` gives, from weight samples pushed through the linearised network in forward mode."
-    kept, logits = _block_inputs(classifier, x)
+    logits, changes = pushed_draws(classifier, posterior, x, samples, [None, *prior_grid], seed, rows)
     logits = logits if mean is None else mean
-    def under(prior):
-        chosen = posterior if prior is None else with_prior(posterior, prior)
-        drawn = sample_deviations(chosen, samples, seed)
-        changes = torch.stack([_push(classifier, x, drawn, l, kept[l], rows) for l in posterior.layers])
-        return torch.stack([(logits + changes[[posterior.layers.index(l) for l in s]].sum(0)).softmax(-1).mean(0) for s in subsets]), changes
-    (probs, changes), grid = under(None), [under(prior)[0] for prior in prior_grid]
-    return {"logits": logits, "probs": probs, "variance": changes.square().mean(1), "grid": torch.stack(grid) if grid else probs.new_zeros(0, *probs.shape)}
+    probs = torch.stack([subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes])
+    return {"logits": logits, "probs": probs[0], "variance": changes[0].square().mean(-1), "grid": probs[1:]}
 
-# %% ../nbs/06_predict.ipynb #a3ac61cb
+# %% ../nbs/06_predict.ipynb #f39a9a38
 def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int) -> dict[nn.Module, Callable]:
     "Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch holds one part for each sample."
     samples = len(next(iter(deviations.values())))
@@ -282,8 +350,8 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
         return forward
 
     def stochastic(site):
-        base, (A, B) = classifier.network.get_submodule(site.name).get_base_layer(), classifier.weights(site)
-        As, Bs = (w + deviations[p] for w, p in zip((A, B), site.parameters))
+        base = classifier.network.get_submodule(site.name).get_base_layer()
+        As, Bs = (w + deviations[p] if p in deviations else w.expand(samples, *w.shape) for w, p in zip(classifier.weights(site), site.parameters))
         to = base.weight.dtype
         def own_weights(h, *args, **kwargs):
             weights = torch.baddbmm(base.weight.expand(samples, *base.weight.shape), Bs.to(to), As.to(to), alpha=site.scaling)
@@ -298,7 +366,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
         return own_difference if site.layer == lowest and reads_block_input.search(site.name) else own_weights
 
     found = {m: shared(m) for n, m in classifier.network.named_modules() if n.startswith(block + ".") and isinstance(m, nn.Linear) and reads_block_input.search(n)}
-    return {**found, **{classifier.network.get_submodule(s.name): stochastic(s) for s in classifier.sites if s.parameters[0] in deviations}}
+    return {**found, **{classifier.network.get_submodule(s.name): stochastic(s) for s in classifier.sites if set(s.parameters) & set(deviations)}}
 
 def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str, Tensor], one: Tensor) -> Float[Tensor, "s n c"]:
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
@@ -306,34 +374,38 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
     stacked = h.repeat(samples, *[1] * (h.dim() - 1))
     return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
 
-# %% ../nbs/06_predict.ipynb #e02ee3da
+# %% ../nbs/06_predict.ipynb #16496396
 @torch.no_grad()
 def sampled_probs(
     classifier: Classifier,
     posterior: Posterior,
     x: Float[Tensor, "n 3 h w"],
-    subsets: Sequence[Sequence[int]],  # of layers
+    subsets: Sequence[Sequence[int | str]],  # of layers, or of names of weights
     samples: int = 30,
     seed: int = 0,
     rows: int = 0,  # images times samples to carry at once; 0 for all
     mean: Float[Tensor, "n c"] | None = None,  # logits at the MAP, when known in higher precision: samples then add their difference from the pass's own MAP
+    blocks: int = 1,  # also average over this many blocks of samples, for their Monte Carlo error
 ) -> dict[str, Tensor]:
-    "`logits[n,c]` at the MAP and `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same draws in every subset. Raises `FloatingPointError` naming the subset."
+    "`logits[n,c]` at the MAP; `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same draws in every subset; `blocks[b,s,n,c]`. Raises `FloatingPointError` naming the subset."
     kept, logits = _block_inputs(classifier, x)
     shift = 0 if mean is None else mean - logits
     if not logits.isfinite().all(): raise FloatingPointError(f"sampled predictive: logits are not finite: {first_broken_layer(classifier.network, x)}")
     every = sample_deviations(posterior, samples, seed)
-    layer_of = {p: s.layer for s in posterior.sites for p in s.parameters}
-    probs = []
+    layer_of, parts = {p: s.layer for s in posterior.sites for p in s.parameters}, [len(p) for p in torch.arange(samples).tensor_split(blocks)]
+    block_of = torch.arange(blocks, device=x.device).repeat_interleave(torch.tensor(parts, device=x.device))
+    means = []
     for subset in subsets:
-        if not len(subset): probs.append((logits + shift).softmax(-1)); continue
-        total, lowest = 0, min(subset)
-        for part in torch.arange(samples).split(max(rows // len(x), 1) if rows else samples):
-            chosen = {k: v[part] for k, v in every.items() if layer_of[k] in set(subset)}
-            total = total + (_replay(classifier, kept[lowest], lowest, chosen, x[:1]) + shift).softmax(-1).sum(0)
-        probs.append(total / samples)
-    probs = torch.stack(probs)
+        chosen = {k: v for k, v in every.items() if layer_of[k] in subset or k in subset}
+        if not chosen: means.append((logits + shift).softmax(-1).expand(blocks, *logits.shape)); continue
+        total, lowest = torch.zeros(blocks, *logits.shape, dtype=(logits + shift).dtype, device=x.device), min(layer_of[k] for k in chosen)
+        for part in torch.arange(samples, device=x.device).split(max(rows // len(x), 1) if rows else samples):
+            drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x[:1])
+            total.index_add_(0, block_of[part], (drawn + shift).softmax(-1).to(total.dtype))
+        means.append(total / total.new_tensor(parts)[:, None, None])
+    means = torch.stack(means, dim=1)
+    probs = (means * means.new_tensor(parts)[:, None, None, None] / samples).sum(0)
     if not probs.isfinite().all():
         broken = subsets[int((~probs.isfinite()).flatten(1).any(1).nonzero()[0])]
         raise FloatingPointError(f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is too wide")
-    return {"logits": logits + shift, "probs": probs}
+    return {"logits": logits + shift, "probs": probs, "blocks": means}
