@@ -8,7 +8,7 @@ __all__ = ['SET_DRAWS', 'PREDICTORS', 'ANALYSED', 'Finished', 'read_run', 'layer
            'prior_table', 'rank_correlation', 'shapley_by_prior', 'correlations', 'control_table', 'only_temperature',
            'Verdict', 'recommend', 'headline', 'analyse', 'say_ties', 'Comparison', 'compare']
 
-# %% ../nbs/08_attribution.ipynb #f6cb745c
+# %% ../nbs/08_attribution.ipynb #f9ea4fbb
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,7 +24,7 @@ from scipy.stats import norm, spearmanr, t as student
 from .metrics import Gains, Metric, Scores, cross_fitted, fit_temperature, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, choose_set, read_results, set_metrics, write_json
 
-# %% ../nbs/08_attribution.ipynb #57641a28
+# %% ../nbs/08_attribution.ipynb #d0cc49d2
 @dataclass(frozen=True)
 class Finished:
     "What a finished run left on disk."
@@ -61,7 +61,7 @@ def read_run(folder: str | Path) -> Finished:
     results, sets = read_results(folder), folder / "subsets.safetensors"
     return Finished(folder, results, load_file(folder / "predictions.safetensors"), load_file(sets) if sets.exists() else {})
 
-# %% ../nbs/08_attribution.ipynb #ea77e102
+# %% ../nbs/08_attribution.ipynb #7c34722d
 def layer_gains(
     results: dict,  # from `read_results`
     predictive: str,  # 'linearised' or 'sampled'
@@ -75,7 +75,7 @@ def layer_gains(
         rows.append({"layer": subset["layers"][0], "gain": d["estimate"], "low": d["low"], "high": d["high"], "delta_accuracy": subset["delta"]["accuracy"]["estimate"]})
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/08_attribution.ipynb #32ebf592
+# %% ../nbs/08_attribution.ipynb #8008fc0a
 def max_t(
     draws: Float[np.ndarray, "draws k"],
     centre: Float[np.ndarray, "k"],
@@ -105,14 +105,14 @@ def rank_table(
     intervals = [gains.interval(i, level) for i in range(L)]
     table = pd.DataFrame({"layer": layers, "gain": gains.estimate, "centre": gains.centre, "low": [i.low for i in intervals], "high": [i.high for i in intervals], "simultaneous_low": low, "simultaneous_high": high,
                           "rank_low": 1 + surely_better.sum(0), "rank_high": L - surely_better.sum(1), "best": (place == 0).mean(0), "best_three": (place < 3).mean(0), "tied_with_best": ~surely_better[best]})
-    return table.sort_values(["centre", "layer"], ascending=[False, True], ignore_index=True)
+    return table.sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
 def layer_ranks(run: Finished, predictive: str, metric: str = "ece") -> pd.DataFrame:
     "The `rank_table` of a run's layers."
     gains = paired_gains(run.metrics[metric], run.at_map(), [run.scores(predictive, f"layer.{l}") for l in run.swept], run.counts())
     return rank_table(gains, run.swept)
 
-# %% ../nbs/08_attribution.ipynb #0c25e019
+# %% ../nbs/08_attribution.ipynb #50d3b3f5
 def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
     "Weight of each set's value in each layer's Shapley value."
     m = np.arange(2 ** layers)
@@ -132,7 +132,7 @@ def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
         rows.append(np.where(inside == 1, -1, 1) * w[size - inside])
     return np.stack(rows) if rows else np.zeros((0, len(m)))
 
-# %% ../nbs/08_attribution.ipynb #771be526
+# %% ../nbs/08_attribution.ipynb #d8f888d9
 SET_DRAWS = 200  # resamples of all sets
 
 def set_gains(
@@ -171,7 +171,7 @@ def interactions(run: Finished, gains: Gains) -> pd.DataFrame | None:
     half, centre, (a, b) = 1.96 * (gains.draws @ W.T).std(0), W @ gains.centre, np.array(list(combinations(layers, 2))).reshape(-1, 2).T
     return pd.DataFrame({"a": a, "b": b, "value": W @ gains.estimate, "low": centre - half, "high": centre + half})
 
-# %% ../nbs/08_attribution.ipynb #30522add
+# %% ../nbs/08_attribution.ipynb #9809b2b6
 def front(
     run: Finished,
     metric: str = "ece",
@@ -197,7 +197,7 @@ def front(
                      "weights": sum(run.results["parameters"][l] for l in inside), "repeats": 1 - inside[0] / len(layers)})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #5a35ee0c
+# %% ../nbs/08_attribution.ipynb #171b0392
 def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
     "One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own prior."
     names, deltas = results["priors"]["names"], results["priors"]["delta"]
@@ -211,7 +211,7 @@ def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
                      "full": of("full", g), "agreement": agreement["estimate"] if agreement else np.nan})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #3a1cb2b5
+# %% ../nbs/08_attribution.ipynb #990eed59
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
@@ -220,7 +220,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return {"estimate": rho, "low": float(np.tanh(z - half)), "high": float(np.tanh(z + half))}
 
-# %% ../nbs/08_attribution.ipynb #9cf194a0
+# %% ../nbs/08_attribution.ipynb #c697f4b0
 def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     "Shapley value of each layer (rows) under each prior precision (columns), from all sets."
     sums = run.sets["subsets.sums"].numpy()
@@ -228,7 +228,7 @@ def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     sign = -1 if metric == "accuracy" else 1
     return pd.DataFrame({name: shapley_weights(len(run.results["layers"])) @ (sign * (v[0] - v)) for name, v in zip(run.results["priors"]["names"], values)}, index=pd.Index(run.results["layers"], name="layer"))
 
-# %% ../nbs/08_attribution.ipynb #514ad571
+# %% ../nbs/08_attribution.ipynb #b75794c8
 PREDICTORS = ("depth", "curvature_trace", "effective_dimension", "lora_norm", "mean_logit_variance")
 
 def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
@@ -237,7 +237,7 @@ def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
     known = {"depth": results["layers"], **{k: results[k] for k in PREDICTORS[1:] if results.get(k)}}
     return {k: rank_correlation([v[position[l]] for l in gains.layer], gains.gain.tolist()) for k, v in known.items()}
 
-# %% ../nbs/08_attribution.ipynb #2e8b1d86
+# %% ../nbs/08_attribution.ipynb #7825be05
 def control_table(results: dict, predictive: str, metric: str = "ece") -> pd.DataFrame:
     "One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the gain of each control."
     controls, rows = results["controls"] if predictive == "linearised" and results["controls"] else {}, []
@@ -252,7 +252,7 @@ def only_temperature(subset: dict, metric: str = "ece") -> bool:
     "Whether a subset surely gains, and nothing sure is left when both sides are temperature-scaled."
     return subset["delta"][metric]["low"] > 0 and not subset["rescaled"]["delta"][metric]["low"] > 0
 
-# %% ../nbs/08_attribution.ipynb #2870a942
+# %% ../nbs/08_attribution.ipynb #09fa0e7c
 @dataclass(frozen=True)
 class Verdict:
     "What one predictive's numbers say; `kind` is one of 'layers', 'no layer helps', 'not enough images', 'too wide'."
@@ -282,7 +282,7 @@ def recommend(
     said = [f"Make {_say(layers).lower()} Bayesian: {name} improves by {interval}, accuracy changes by {chosen['delta']['accuracy']['estimate']:+.4f}. It is the smallest set of layers with {ENOUGH:.0%} of the best gain on the validation images."]
     return Verdict("layers", layers, " ".join([*said, _beyond(results, chosen, layers, metric), _price(results, chosen), *notes]))
 
-# %% ../nbs/08_attribution.ipynb #05a7ab6d
+# %% ../nbs/08_attribution.ipynb #c6a80010
 def _say(layers) -> str:
     names = [str(l) for l in sorted(layers)]
     return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
@@ -314,7 +314,7 @@ def _notes(results: dict, predictive: str, metric: str) -> list[str]:
     if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone {_verb(harmful, 'loses', 'lose')} over {ACCURACY_LOSS:.0%} accuracy.")
     return notes
 
-# %% ../nbs/08_attribution.ipynb #a7f8fabe
+# %% ../nbs/08_attribution.ipynb #670908e8
 def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     subsets, verdict, t, name = results["predictives"][predictive], recommend(results, predictive, metric), results["temperature"]["delta"][metric], metric.upper()
@@ -325,7 +325,7 @@ def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
             f"delta {name}: {d[metric]['estimate']:+.4f} [{d[metric]['low']:+.4f}, {d[metric]['high']:+.4f}], from {results['map'][metric]:.4f} at the MAP; accuracy {d['accuracy']['estimate']:+.4f}; best single layer: {int(lead.layer)} with {lead.gain:+.4f}",
             f"temperature scaling: {t['estimate']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]"]
 
-# %% ../nbs/08_attribution.ipynb #a5969d9d
+# %% ../nbs/08_attribution.ipynb #c7b6f760
 ANALYSED = ("ece", "nll", "brier", "accuracy")
 
 def analyse(folder: str | Path) -> dict:
@@ -354,10 +354,10 @@ def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
     return f"{_say(layers)} cannot be told apart." if len(layers) > 1 else f"{_say(layers)} leads beyond doubt."
 
-# %% ../nbs/08_attribution.ipynb #481d50c9
+# %% ../nbs/08_attribution.ipynb #8fb666ee
 def _records(table: pd.DataFrame) -> list[dict]: return [{k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in table.to_dict("records")]
 
-# %% ../nbs/08_attribution.ipynb #01def310
+# %% ../nbs/08_attribution.ipynb #df89d382
 @dataclass(frozen=True)
 class Comparison:
     "Several runs side by side."

@@ -8,7 +8,7 @@ __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draw
            'pack_scores', 'subset_scores', 'order_scores', 'linearised_probs', 'pushed_probs', 'sampled_probs',
            'dropout_probs']
 
-# %% ../nbs/06_predict.ipynb #36e681df
+# %% ../nbs/06_predict.ipynb #995d5fa2
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from .curvature import budget_bytes, head_weight, identity_cotangents, map_logit
 from .laplace import Posterior, sample_deviations, with_prior
 from .model import ROLES, Classifier, first_broken_layer, merged, replaced, skipping_unread_tokens
 
-# %% ../nbs/06_predict.ipynb #4e45260f
+# %% ../nbs/06_predict.ipynb #524aedb1
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     "Where backward passes start and with how many directions: at the head's input when it has fewer features than classes (then with the head's weight `[c, d]`), else at the logits."
     W, classes = head_weight(classifier), len(classifier.classes)
@@ -47,7 +47,7 @@ def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
         else: groups.append((l,))
     return groups
 
-# %% ../nbs/06_predict.ipynb #56888924
+# %% ../nbs/06_predict.ipynb #fb7e7fb5
 @dataclass(frozen=True)
 class LayerCovariances:
     "What each layer contributes to the covariance of the logits under each prior precision of a grid."
@@ -67,7 +67,7 @@ class LayerCovariances:
         if self.head is None: return self.ends[0].diagonal(dim1=-2, dim2=-1)
         return torch.stack([((self.head @ end) * self.head).sum(-1) for end in self.ends[0]])
 
-# %% ../nbs/06_predict.ipynb #43e37dec
+# %% ../nbs/06_predict.ipynb #d6d6939c
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
@@ -104,7 +104,7 @@ def layer_covariances(
         if not total[:, i].isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
     return LayerCovariances(logits, total, W, weights)
 
-# %% ../nbs/06_predict.ipynb #43b700d5
+# %% ../nbs/06_predict.ipynb #d1150a8c
 def probit_probs(
     logits: Float[Tensor, "n c"],
     variance: Float[Tensor, "... n c"],  # diagonal of the logit covariance
@@ -143,7 +143,7 @@ def mc_probs(
     drawn = (z if z.dim() == 2 else z.transpose(0, 1)) @ covariance_factor(covariance).transpose(1, 2)
     return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1).mean(1)
 
-# %% ../nbs/06_predict.ipynb #eb61a67a
+# %% ../nbs/06_predict.ipynb #f535145e
 @contextmanager
 def _hooks(handles: list):
     try: yield
@@ -165,7 +165,7 @@ def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, o
     handle = classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier), _hooks([handle]): return classifier.network(one)
 
-# %% ../nbs/06_predict.ipynb #bea685f5
+# %% ../nbs/06_predict.ipynb #5b7c4903
 class _Moved(torch.autograd.Function):
     "A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes differ."
 
@@ -181,7 +181,7 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
 
-# %% ../nbs/06_predict.ipynb #f019307c
+# %% ../nbs/06_predict.ipynb #70358cf9
 def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
@@ -210,7 +210,7 @@ def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
     stream_gradients(classifier, x, identity_cotangents, visit, layers=layers, rows=rows, at_head=W is not None)
     return total if W is None else total @ W.T
 
-# %% ../nbs/06_predict.ipynb #64a64db8
+# %% ../nbs/06_predict.ipynb #24476b5e
 @torch.no_grad()
 def logit_deviations(
     classifier: Classifier,
@@ -236,7 +236,7 @@ def choose_engine(
     cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
     return min(cost, key=cost.get), cost
 
-# %% ../nbs/06_predict.ipynb #6e8fb4fb
+# %% ../nbs/06_predict.ipynb #ac00777c
 def pass_directions(classifier: Classifier) -> int:
     "Size of a covariance in `LayerCovariances`: the number of classes, or of the head's features when they are fewer."
     return _start(classifier)[1]
@@ -275,7 +275,7 @@ def subset_probs(
     "Average softmax of each subset of layers."
     return torch.stack([(logits[..., None] + changes[list(s)].sum(0)).softmax(1).mean(-1) for s in subsets])
 
-# %% ../nbs/06_predict.ipynb #0755f04d
+# %% ../nbs/06_predict.ipynb #fa5e09f2
 def pack_scores(
     probs: Float[Tensor, "... n c"],
     labels: Int[Tensor, "n"],
@@ -306,7 +306,7 @@ def order_scores(
     zero = torch.zeros_like(changes[:1])
     return torch.cat([pack_scores((logits[..., None] + torch.cat([zero, changes[o].cumsum(0)])).softmax(2).mean(-1), labels) for o in orders.to(changes.device)])
 
-# %% ../nbs/06_predict.ipynb #21c2f069
+# %% ../nbs/06_predict.ipynb #c0aad554
 CACHED = 1 << 19  # numbers
 
 def _all_sets(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c"]:
@@ -327,7 +327,7 @@ def _sums_of_subsets(changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c 
     for d in changes: sums = torch.cat([sums, sums + d])  # the new layer is the next higher bit
     return sums
 
-# %% ../nbs/06_predict.ipynb #6e8901eb
+# %% ../nbs/06_predict.ipynb #d8637852
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
@@ -367,7 +367,7 @@ def pushed_probs(
     probs = torch.stack([subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes])
     return {"logits": logits, "probs": probs[0], "variance": changes[0].square().mean(-1), "grid": probs[1:]}
 
-# %% ../nbs/06_predict.ipynb #41a1c375
+# %% ../nbs/06_predict.ipynb #2df91c03
 def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int) -> dict[nn.Module, Callable]:
     "Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch holds one part for each sample."
     samples = len(next(iter(deviations.values())))
@@ -405,7 +405,7 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
     stacked = h.repeat(samples, *[1] * (h.dim() - 1))
     return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
 
-# %% ../nbs/06_predict.ipynb #37c15989
+# %% ../nbs/06_predict.ipynb #7425a995
 @torch.no_grad()
 def sampled_probs(
     classifier: Classifier,
@@ -441,7 +441,7 @@ def sampled_probs(
         raise FloatingPointError(f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is too wide")
     return {"logits": logits + shift, "probs": probs, "blocks": means}
 
-# %% ../nbs/06_predict.ipynb #d64f5057
+# %% ../nbs/06_predict.ipynb #985a9672
 @torch.no_grad()
 def dropout_probs(
     classifier: Classifier,  # with LoRA dropout
