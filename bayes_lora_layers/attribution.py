@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from safetensors.torch import load_file
-from scipy.stats import norm, spearmanr, t as student
+from scipy.stats import spearmanr, t as student
 
-from .metrics import Gains, Metric, Scores, cross_fitted, fit_temperature, paired_gains, resample_counts, score, standard_metrics, temperature_scale
-from .sweep import ACCURACY_LOSS, ENOUGH, choose_set, read_results, set_metrics, write_json
+from .metrics import Gains, Metric, Scores, paired_gains, resample_counts, score, standard_metrics, temperature_scale
+from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, write_json
 
 # %% ../nbs/08_attribution.ipynb #9d5b5699
 @dataclass(frozen=True)

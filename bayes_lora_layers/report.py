@@ -31,7 +31,7 @@ from torch import Tensor
 
 from .attribution import Comparison, analyse, control_table, layer_gains, prior_table
 from .metrics import ece, reliability_curve, temperature_scale
-from .sweep import ACCURACY_LOSS, CONTROLS, read_results, summary_table
+from .sweep import ACCURACY_LOSS, read_results, summary_table
 
 # %% ../nbs/09_report.ipynb #bbddaa3a
 COLOURS = dict(zip(("map", "layer", "full", "temperature"), (sns.color_palette("colorblind")[i] for i in (7, 0, 1, 2))))
