@@ -50,6 +50,18 @@ def directives():
     print("run_sweep.ipynb carries no directive")
 
 
+def imports():
+    "Imports stand in cells of their own: nbdev's renderer runs a cell that imports, with all else in it. Hidden set-up cells may mix."
+    import ast
+    for path in notebooks():
+        if path.name == "run_sweep.ipynb" or "examples" in path.parts: continue  # not for nbdev
+        for text in sources(path):
+            if re.search(r"^#\|\s*hide\b", text, re.M): continue
+            kinds = [isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(re.sub(r"^[%!].*$", "", text, flags=re.M)).body]
+            if any(kinds) and not all(kinds): sys.exit(f"{path} mixes imports with other code: {text[:80]!r}")
+    print("imports stand alone")
+
+
 def outputs():
     "Notebooks are committed as run: with outputs, none of them an error. The papermill entry is a template and has none."
     for path in notebooks():
