@@ -8,7 +8,7 @@ __all__ = ['SET_DRAWS', 'PREDICTORS', 'ANALYSED', 'Finished', 'read_run', 'layer
            'prior_table', 'rank_correlation', 'shapley_by_prior', 'correlations', 'control_table', 'only_temperature',
            'say_temperature', 'Verdict', 'recommend', 'headline', 'analyse', 'say_ties', 'Comparison', 'compare']
 
-# %% ../nbs/08_attribution.ipynb #766c1124
+# %% ../nbs/08_attribution.ipynb #9e73e278
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,7 +24,7 @@ from scipy.stats import spearmanr, t as student
 from .metrics import Gains, Metric, Scores, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, write_json
 
-# %% ../nbs/08_attribution.ipynb #63df9123
+# %% ../nbs/08_attribution.ipynb #ba71dc33
 @dataclass(frozen=True)
 class Finished:
     "What a finished run left on disk."
@@ -52,8 +52,7 @@ class Finished:
     def at_map(self) -> Scores: return score(temperature_scale(self.predictions["test.logits"], 1.0), self.labels)
 
     def scores(self, predictive: str, subset: str) -> Scores:
-        p = self.predictions[f"{predictive}.{subset}"].double().numpy()
-        return score(p / p.sum(1, keepdims=True), self.labels)
+        return score(self.predictions[f"{predictive}.{subset}"], self.labels)
 
 def read_run(folder: str | Path) -> Finished:
     "Read a finished run. Raises `ValueError` when the folder holds none."
@@ -61,7 +60,7 @@ def read_run(folder: str | Path) -> Finished:
     results, sets = read_results(folder), folder / "subsets.safetensors"
     return Finished(folder, results, load_file(folder / "predictions.safetensors"), load_file(sets) if sets.exists() else {})
 
-# %% ../nbs/08_attribution.ipynb #14045894
+# %% ../nbs/08_attribution.ipynb #47575657
 def layer_gains(
     results: dict,  # from `read_results`
     predictive: str,  # 'linearised' or 'sampled'
@@ -75,7 +74,7 @@ def layer_gains(
         rows.append({"layer": subset["layers"][0], "gain": d["estimate"], "low": d["low"], "high": d["high"], "delta_accuracy": subset["delta"]["accuracy"]["estimate"]})
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/08_attribution.ipynb #41a22f66
+# %% ../nbs/08_attribution.ipynb #9494fde3
 def max_t(
     draws: Float[np.ndarray, "draws k"],
     centre: Float[np.ndarray, "k"],
@@ -112,7 +111,7 @@ def layer_ranks(run: Finished, predictive: str, metric: str = "ece") -> pd.DataF
     gains = paired_gains(run.metrics[metric], run.at_map(), [run.scores(predictive, f"layer.{l}") for l in run.swept], run.counts())
     return rank_table(gains, run.swept)
 
-# %% ../nbs/08_attribution.ipynb #16aa2719
+# %% ../nbs/08_attribution.ipynb #012beace
 def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
     "Weight of each set's value in each layer's Shapley value."
     m = np.arange(2 ** layers)
@@ -132,7 +131,7 @@ def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
         rows.append(np.where(inside == 1, -1, 1) * w[size - inside])
     return np.stack(rows) if rows else np.zeros((0, len(m)))
 
-# %% ../nbs/08_attribution.ipynb #f3e3abbd
+# %% ../nbs/08_attribution.ipynb #88d7091f
 SET_DRAWS = 200  # resamples of all sets
 
 def set_gains(
@@ -171,7 +170,7 @@ def interactions(run: Finished, gains: Gains) -> pd.DataFrame | None:
     half, centre, (a, b) = 1.96 * (gains.draws @ W.T).std(0), W @ gains.centre, np.array(list(combinations(layers, 2))).reshape(-1, 2).T
     return pd.DataFrame({"a": a, "b": b, "value": W @ gains.estimate, "low": centre - half, "high": centre + half})
 
-# %% ../nbs/08_attribution.ipynb #c7851237
+# %% ../nbs/08_attribution.ipynb #8644f8a3
 def front(
     run: Finished,
     metric: str = "ece",
@@ -197,7 +196,7 @@ def front(
                      "weights": sum(run.results["parameters"][l] for l in inside), "repeats": 1 - inside[0] / len(layers)})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #d0ad4644
+# %% ../nbs/08_attribution.ipynb #4b9c05f2
 def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
     "One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own prior."
     names, deltas = results["priors"]["names"], results["priors"]["delta"]
@@ -211,7 +210,7 @@ def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
                      "full": of("full", g), "agreement": agreement["estimate"] if agreement else np.nan})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #4060f371
+# %% ../nbs/08_attribution.ipynb #e9cfc336
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
@@ -220,7 +219,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return {"estimate": rho, "low": float(np.tanh(z - half)), "high": float(np.tanh(z + half))}
 
-# %% ../nbs/08_attribution.ipynb #835271e7
+# %% ../nbs/08_attribution.ipynb #50157bb1
 def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     "Shapley value of each layer (rows) under each prior precision (columns), from all sets."
     sums = run.sets["subsets.sums"].numpy()
@@ -228,7 +227,7 @@ def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     sign = -1 if metric == "accuracy" else 1
     return pd.DataFrame({name: shapley_weights(len(run.results["layers"])) @ (sign * (v[0] - v)) for name, v in zip(run.results["priors"]["names"], values)}, index=pd.Index(run.results["layers"], name="layer"))
 
-# %% ../nbs/08_attribution.ipynb #4003d1ad
+# %% ../nbs/08_attribution.ipynb #a32ab3f3
 PREDICTORS = ("depth", "curvature_trace", "effective_dimension", "lora_norm", "mean_logit_variance")
 
 def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
@@ -237,7 +236,7 @@ def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
     known = {"depth": results["layers"], **{k: results[k] for k in PREDICTORS[1:] if results.get(k)}}
     return {k: rank_correlation([v[position[l]] for l in gains.layer], gains.gain.tolist()) for k, v in known.items()}
 
-# %% ../nbs/08_attribution.ipynb #63e33b14
+# %% ../nbs/08_attribution.ipynb #b839ce1c
 def control_table(results: dict, predictive: str, metric: str = "ece") -> pd.DataFrame:
     "One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the gain of each control."
     controls, rows = results["controls"] if predictive == "linearised" and results["controls"] else {}, []
@@ -263,7 +262,7 @@ def say_temperature(results: dict, predictive: str, metric: str = "ece") -> str:
     said = [f"{_say(only)} only {_verb(only, 'acts', 'act')} as a temperature."] if only else []
     return " ".join([*said, *([f"{_say(more)} {_verb(more, 'does', 'do')} more than a temperature."] if more else [])])
 
-# %% ../nbs/08_attribution.ipynb #219c7f67
+# %% ../nbs/08_attribution.ipynb #b9452490
 @dataclass(frozen=True)
 class Verdict:
     "What one predictive's numbers say; `kind` is one of 'layers', 'no layer helps', 'not enough images', 'too wide'."
@@ -293,7 +292,7 @@ def recommend(
     said = [f"Make {_say(layers).lower()} Bayesian: {name} improves by {interval}, accuracy changes by {chosen['delta']['accuracy']['estimate']:+.4f}. It is the smallest set of layers with {ENOUGH:.0%} of the best gain on the validation images."]
     return Verdict("layers", layers, " ".join([*said, _beyond(results, chosen, layers, metric), _price(results, chosen), *notes]))
 
-# %% ../nbs/08_attribution.ipynb #65b749f6
+# %% ../nbs/08_attribution.ipynb #68a9fbe8
 def _say(layers) -> str:
     names = [str(l) for l in sorted(layers)]
     return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
@@ -325,7 +324,7 @@ def _notes(results: dict, predictive: str, metric: str) -> list[str]:
     if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone {_verb(harmful, 'loses', 'lose')} over {ACCURACY_LOSS:.0%} accuracy.")
     return notes
 
-# %% ../nbs/08_attribution.ipynb #6200371d
+# %% ../nbs/08_attribution.ipynb #8ad91434
 def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     subsets, verdict, t, name = results["predictives"][predictive], recommend(results, predictive, metric), results["temperature"]["delta"][metric], metric.upper()
@@ -336,7 +335,7 @@ def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
             f"delta {name}: {d[metric]['estimate']:+.4f} [{d[metric]['low']:+.4f}, {d[metric]['high']:+.4f}], from {results['map'][metric]:.4f} at the MAP; accuracy {d['accuracy']['estimate']:+.4f}; best single layer: {int(lead.layer)} with {lead.gain:+.4f}",
             f"temperature scaling: {t['estimate']:+.4f} [{t['low']:+.4f}, {t['high']:+.4f}]"]
 
-# %% ../nbs/08_attribution.ipynb #ffa54ff7
+# %% ../nbs/08_attribution.ipynb #f3d8f313
 ANALYSED = ("ece", "nll", "brier", "accuracy")
 
 def analyse(folder: str | Path) -> dict:
@@ -357,7 +356,7 @@ def analyse(folder: str | Path) -> dict:
         if "subsets.orders" not in run.sets:
             summary["interactions"] = {m: _records(interactions(run, g)) for m, g in gains.items()}
             summary["front"] = {m: _records(front(run, m)) for m in ANALYSED}
-            summary["shapley_by_prior"] = {m: {k: list(v) for k, v in shapley_by_prior(run, m).to_dict("list").items()} for m in ANALYSED}
+            summary["shapley_by_prior"] = {m: shapley_by_prior(run, m).to_dict("list") for m in ANALYSED}
     write_json(run.folder / "analysis_summary.json", summary)
     return summary
 
@@ -365,10 +364,10 @@ def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
     return f"{_say(layers)} cannot be told apart." if len(layers) > 1 else f"{_say(layers)} leads beyond doubt."
 
-# %% ../nbs/08_attribution.ipynb #013e4122
+# %% ../nbs/08_attribution.ipynb #fb44cc75
 def _records(table: pd.DataFrame) -> list[dict]: return [{k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in table.to_dict("records")]
 
-# %% ../nbs/08_attribution.ipynb #98743b78
+# %% ../nbs/08_attribution.ipynb #784d8724
 @dataclass(frozen=True)
 class Comparison:
     "Several runs side by side."

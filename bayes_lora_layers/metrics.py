@@ -8,7 +8,7 @@ __all__ = ['Array', 'accuracy', 'nll', 'brier', 'as_arrays', 'Scores', 'score', 
            'reliability_curve', 'temperature_scale', 'fit_temperature', 'Interval', 'resample_counts', 'bca_interval',
            'cross_fitted', 'Gains', 'paired_gains', 'bootstrap_difference', 'standard_metrics']
 
-# %% ../nbs/00_metrics.ipynb #2917a910
+# %% ../nbs/00_metrics.ipynb #6fffc3f1
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, ndtr, softmax
 from scipy.stats import norm
 
-# %% ../nbs/00_metrics.ipynb #be352c05
+# %% ../nbs/00_metrics.ipynb #20dc1a69
 Array = np.ndarray | torch.Tensor
 
-# %% ../nbs/00_metrics.ipynb #7c8430df
+# %% ../nbs/00_metrics.ipynb #1a444174
 def as_arrays(
     probs: Float[Array, "n c"],  # predicted probabilities, rows sum to 1
     labels: Int[Array, "n"],  # true classes, 0 to c-1
@@ -40,7 +40,7 @@ def as_arrays(
         raise ValueError(f"labels are {y.dtype} in [{y.min()}, {y.max()}]; expected integers from 0 to {p.shape[1] - 1}")
     return p, y.astype(np.int64)
 
-# %% ../nbs/00_metrics.ipynb #ba9ed416
+# %% ../nbs/00_metrics.ipynb #5a8f4cf0
 @dataclass(frozen=True)
 class Scores:
     "What metrics read of predictions."
@@ -69,7 +69,7 @@ def score(
     p, y = as_arrays(probs, labels)
     return Scores(p.max(1), (p.argmax(1) == y).astype(float), p[np.arange(len(y)), y], (p ** 2).sum(1), p, y)
 
-# %% ../nbs/00_metrics.ipynb #301a5bbb
+# %% ../nbs/00_metrics.ipynb #59a9e2cd
 @dataclass(frozen=True)
 class Metric:
     "A score of probabilities: `reduce` applied to the mean over examples of `statistics`. Call it with `(probs, labels)`."
@@ -82,16 +82,16 @@ class Metric:
 
     def __call__(self, probs: Float[Array, "n c"], labels: Int[Array, "n"]) -> float: return self.of(score(probs, labels))
 
-# %% ../nbs/00_metrics.ipynb #c53f2f7d
+# %% ../nbs/00_metrics.ipynb #af8f9fc4
 def _only(m): return m[..., 0]
 def _sum_abs(m): return np.abs(m).sum(-1)
 
-# %% ../nbs/00_metrics.ipynb #6c6acea1
+# %% ../nbs/00_metrics.ipynb #275b73d9
 accuracy = Metric("accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True)
 nll = Metric("nll", lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None], _only)
 brier = Metric("brier", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only)
 
-# %% ../nbs/00_metrics.ipynb #b6c2a744
+# %% ../nbs/00_metrics.ipynb #f62a4e64
 def bin_index(
     confidence: Float[np.ndarray, "..."],  # values in [0, 1]
     bins: int = 15,  # number of equal-width bins
@@ -100,13 +100,13 @@ def bin_index(
     if bins < 1: raise ValueError(f"bins={bins}; expected at least 1")
     return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
-# %% ../nbs/00_metrics.ipynb #05b71a1c
+# %% ../nbs/00_metrics.ipynb #b9bcad1c
 def _per_bin(index: Int[np.ndarray, "n"], value: Float[np.ndarray, "n"], bins: int) -> Float[np.ndarray, "n bins"]:
     out = np.zeros((len(index), bins))
     out[np.arange(len(index)), index] = value
     return out
 
-# %% ../nbs/00_metrics.ipynb #10595c10
+# %% ../nbs/00_metrics.ipynb #a9c371f5
 def ece_metric(
     bins: int = 15,  # number of equal-width bins
 ) -> Metric:
@@ -121,7 +121,7 @@ def ece(
     "Expected calibration error of the top label, between 0 and 1 (Guo et al. 2017, eq. 3)."
     return ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #c24956d2
+# %% ../nbs/00_metrics.ipynb #1159eeca
 def adaptive_ece_metric(
     bins: int = 15,  # number of equal-mass bins
 ) -> Metric:
@@ -140,7 +140,7 @@ def adaptive_ece(
     "Expected calibration error in bins of equal mass (Nixon et al. 2019)."
     return adaptive_ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #c0ad661b
+# %% ../nbs/00_metrics.ipynb #251ba20f
 def classwise_ece_metric(
     bins: int = 15,  # number of equal-width bins for each class
 ) -> Metric:
@@ -161,7 +161,7 @@ def classwise_ece(
     "Mean over classes of the binned gap between a class's probability and its frequency (Kull et al. 2019, eq. 4)."
     return classwise_ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #d2f4caf8
+# %% ../nbs/00_metrics.ipynb #03a97461
 def debiased_ece(
     probs: Float[Array, "n c"],  # predicted probabilities
     labels: Int[Array, "n"],  # true classes
@@ -176,7 +176,7 @@ def debiased_ece(
     squared = (count[keep] / len(conf) * (gap ** 2 - acc * (1 - acc) / (count[keep] - 1))).sum()
     return float(np.sqrt(max(squared, 0.0)))
 
-# %% ../nbs/00_metrics.ipynb #839aa709
+# %% ../nbs/00_metrics.ipynb #14c2a51c
 def reliability_curve(
     probs: Float[Array, "n c"],  # predicted probabilities
     labels: Int[Array, "n"],  # true classes
@@ -190,7 +190,7 @@ def reliability_curve(
         means = {k: np.bincount(index, v, bins) / count for k, v in (("confidence", s.confidence), ("accuracy", s.correct))}
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count, **means})
 
-# %% ../nbs/00_metrics.ipynb #dcc3fbba
+# %% ../nbs/00_metrics.ipynb #3fc79337
 def temperature_scale(
     logits: Float[Array, "n c"],  # unnormalised scores
     temperature: float,  # divisor, positive; above 1 softens
@@ -211,7 +211,7 @@ def fit_temperature(
     loss = lambda log_t: -log_softmax(z / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
     return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-6}).x))
 
-# %% ../nbs/00_metrics.ipynb #12fefb76
+# %% ../nbs/00_metrics.ipynb #53c6cb85
 @dataclass(frozen=True)
 class Interval:
     "An estimate with its confidence interval."
@@ -222,7 +222,7 @@ class Interval:
 
     def __str__(self) -> str: return f"{self.estimate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
-# %% ../nbs/00_metrics.ipynb #fb23d9c7
+# %% ../nbs/00_metrics.ipynb #94fc6547
 def resample_counts(
     n: int,  # number of examples
     draws: int = 2000,  # number of resamples
@@ -241,7 +241,7 @@ def resample_counts(
         out[:, rows] = np.bincount(picked.ravel(), minlength=draws * len(rows)).reshape(draws, -1) * (len(rows) / m)
     return out
 
-# %% ../nbs/00_metrics.ipynb #7702ebc0
+# %% ../nbs/00_metrics.ipynb #f0a98c55
 def bca_interval(
     estimate: float,  # the statistic on the sample
     draws: Float[np.ndarray, "draws"],  # the statistic on the bootstrap resamples
@@ -258,7 +258,7 @@ def bca_interval(
     low, high = np.quantile(draws, norm.cdf(shift + z / (1 - skew * z)))
     return Interval(estimate, float(low), float(high), level)
 
-# %% ../nbs/00_metrics.ipynb #5de1d960
+# %% ../nbs/00_metrics.ipynb #f42a3311
 def cross_fitted(
     mean: Float[np.ndarray, "... k"],  # signed gap of each bin
     error: Float[np.ndarray, "k"],  # its standard error
@@ -269,7 +269,7 @@ def cross_fitted(
     density = np.exp(-((k * u) ** 2) / 2) / np.sqrt(2 * np.pi)
     return np.where(error > 0, error * (u * (2 * ndtr(k * u) - 1) - 2 * k * density), np.abs(mean)).sum(-1)
 
-# %% ../nbs/00_metrics.ipynb #c47f8934
+# %% ../nbs/00_metrics.ipynb #c33c12a5
 @dataclass(frozen=True)
 class Gains:
     "What predictors gain over a reference in one metric; positive is better. Columns are predictors."
@@ -318,7 +318,7 @@ def bootstrap_difference(
     counts = resample_counts(len(labels), labels=labels) if counts is None else counts
     return paired_gains(metric, score(before, labels), [score(after, labels)], counts).interval(0, level)
 
-# %% ../nbs/00_metrics.ipynb #b2bad2c9
+# %% ../nbs/00_metrics.ipynb #c6b7a90d
 def standard_metrics(
     bins: int = 15,  # number of bins of the calibration errors
 ) -> dict[str, Metric]:

@@ -8,7 +8,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOKS', 'style', 'Run', 'load_run', 'plot_ranke
            'metrics_table', 'setup_table', 'correlation_table', 'ranks_table', 'controls_table', 'parts_table',
            'priors_table', 'report_cells', 'render_report', 'display_report']
 
-# %% ../nbs/09_report.ipynb #a1817ccf
+# %% ../nbs/09_report.ipynb #0a6f17d7
 import base64
 import json
 import re
@@ -33,7 +33,7 @@ from .attribution import Comparison, analyse, control_table, layer_gains, prior_
 from .metrics import ece, reliability_curve, temperature_scale
 from .sweep import ACCURACY_LOSS, read_results, summary_table
 
-# %% ../nbs/09_report.ipynb #8a2b0fc7
+# %% ../nbs/09_report.ipynb #79d84fc9
 COLOURS = dict(zip(("map", "layer", "full", "temperature"), (sns.color_palette("colorblind")[i] for i in (7, 0, 1, 2))))
 DASHES = {"full": (0, (5, 2)), "temperature": (0, (1, 1.5))}
 
@@ -43,7 +43,7 @@ def style():
     plt.draw_if_interactive()  # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
     with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
 
-# %% ../nbs/09_report.ipynb #43c3ae7c
+# %% ../nbs/09_report.ipynb #63716db1
 @dataclass(frozen=True)
 class Run:
     "What a finished run left on disk."
@@ -53,13 +53,17 @@ class Run:
     environment: dict
     predictions: dict[str, Tensor]
 
-def load_run(folder: str | Path) -> Run:
-    "Read a finished run, drawing its conclusions anew. Raises `ValueError` when the folder holds none."
+def load_run(
+    folder: str | Path,
+    anew: bool = True,  # draw the conclusions again; else read the ones that were written last
+) -> Run:
+    "Read a finished run and its conclusions. Raises `ValueError` when the folder holds none."
     folder = Path(folder)
     results = read_results(folder)
-    return Run(folder, results, analyse(folder), json.loads((folder / "environment.json").read_text()), load_file(folder / "predictions.safetensors"))
+    summary = analyse(folder) if anew else json.loads((folder / "analysis_summary.json").read_text())
+    return Run(folder, results, summary, json.loads((folder / "environment.json").read_text()), load_file(folder / "predictions.safetensors"))
 
-# %% ../nbs/09_report.ipynb #56df556d
+# %% ../nbs/09_report.ipynb #3ceb42d7
 def _panels(run: Run, height: float, width: float = 4.6) -> tuple[Figure, list]:
     names = list(run.results["predictives"])
     fig, axes = plt.subplots(1, len(names), figsize=(width * len(names), height), squeeze=False, layout="constrained")
@@ -85,7 +89,7 @@ def _legend(fig: Figure, pairs: list) -> None:
     found = {label: h for ax, _ in pairs for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found), frameon=False)
 
-# %% ../nbs/09_report.ipynb #0a394d29
+# %% ../nbs/09_report.ipynb #d26c9e3f
 def plot_ranked(run: Run) -> Figure:
     "Layers by delta ECE, best on top, with intervals and reference lines."
     with style():
@@ -112,7 +116,7 @@ def plot_sequential(run: Run) -> Figure:
         _legend(fig, pairs)
     return fig
 
-# %% ../nbs/09_report.ipynb #9db859d2
+# %% ../nbs/09_report.ipynb #62477189
 def plot_comparison(run: Run) -> Figure:
     "ECE of the MAP, temperature scaling, the full posterior, groups and every layer."
     with style():
@@ -126,7 +130,7 @@ def plot_comparison(run: Run) -> Figure:
             ax.invert_yaxis(); ax.grid(axis="y", visible=False); ax.locator_params(axis="x", nbins=6); ax.set(xlabel="ECE (lower is better)")
     return fig
 
-# %% ../nbs/09_report.ipynb #a4638c00
+# %% ../nbs/09_report.ipynb #6dfceaa6
 def plot_reliability(
     labels: np.ndarray,  # true classes
     panels: dict[str, np.ndarray],  # title -> probabilities [n,c]
@@ -150,7 +154,7 @@ def plot_reliability(
         axes[0, 0].legend(loc="upper left", frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #ee02bcca
+# %% ../nbs/09_report.ipynb #cac838a4
 def _probs(run: Run, subset: str) -> dict[str, np.ndarray]:
     "Probabilities of a subset under each predictive, by title."
     title = subset.replace("full", "all layers").replace(".", " ")
@@ -160,12 +164,13 @@ def _deterministic(run: Run) -> dict[str, np.ndarray]:
     logits = run.predictions["test.logits"]
     return {"MAP": temperature_scale(logits, 1.0), f"temperature {run.results['temperature']['value']:.2f}": temperature_scale(logits, run.results["temperature"]["value"])}
 
-# %% ../nbs/09_report.ipynb #53869127
+# %% ../nbs/09_report.ipynb #c9e161f9
 def plot_prior(run: Run) -> Figure | None:
     "Delta ECE and delta NLL of each layer and of all, against the prior precision (linearised predictive); None when the run has no grid."
     priors = run.results["priors"]
     if not priors or len(run.results["config"]["prior_grid"]) < 2: return None
-    rules = [i for i, name in enumerate(priors["names"]) if name.replace(".", "").replace("e+", "").replace("e-", "").isdigit()]
+    fixed = {f"{v:g}" for v in run.results["config"]["prior_grid"]}
+    rules = [i for i, name in enumerate(priors["names"]) if name in fixed]
     order, own = sorted(rules, key=lambda i: priors["values"][i][0]), priors["names"].index("validated")
     grid, names = [priors["values"][i][0] for i in order], [k for k in priors["delta"] if k.startswith("layer.")]
     shades = sns.color_palette("crest", len(names))
@@ -187,12 +192,12 @@ def plot_prior(run: Run) -> Figure | None:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #dbdf0d7c
+# %% ../nbs/09_report.ipynb #fc1a8550
 def _layer_colours(fig: Figure, axes, run: Run) -> None:
     layers = run.results["layers"]
     fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(min(layers), max(layers) + (len(layers) == 1)), sns.color_palette("crest", as_cmap=True)), ax=axes, label="layer")
 
-# %% ../nbs/09_report.ipynb #805d2e9e
+# %% ../nbs/09_report.ipynb #9b4967dc
 def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of the best and greedy sets by size, and Shapley values of the layers; None when sets were not scored."
     if "front" not in run.summary or not run.summary["front"][metric]: return None
@@ -213,7 +218,7 @@ def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
         right.set(xlabel="layer, from input to output", ylabel=f"Shapley value in delta {metric.upper()}", xticks=shares.layer[:: max(len(shares) // 12, 1)])
     return fig
 
-# %% ../nbs/09_report.ipynb #97b88e84
+# %% ../nbs/09_report.ipynb #21e26d68
 LOOKS = {"gain": ("o", "layer", True, "the layer"), "rescaled": ("v", "temperature", False, "both temperature-scaled"), "gaussian": ("s", "map", False, "its average covariance for every image"),
          "shuffled": ("x", "map", True, "its covariances shuffled over images"), "equal": ("D", "full", False, "all layers at equal variance")}
 
@@ -233,7 +238,7 @@ def plot_controls(run: Run, metric: str = "ece") -> Figure:
         fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=3, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #5df1d3fc
+# %% ../nbs/09_report.ipynb #4a1b3b18
 def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of each factor and projection in each layer as a heat map; None when the linearised predictive was not computed."
     parts = run.results["parts"].get("linearised", {})
@@ -248,7 +253,7 @@ def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
         ax.set(xlabel="layer, from input to output", ylabel=""); ax.tick_params(axis="y", rotation=0)
     return fig
 
-# %% ../nbs/09_report.ipynb #e0a31b60
+# %% ../nbs/09_report.ipynb #afb3bdaf
 def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
     "Gains by layer and run with the mean over runs, and a heat map of rank correlations with their intervals."
     k = len(found.gains.columns)
@@ -264,7 +269,7 @@ def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
         right.tick_params(axis="both", rotation=0); plt.setp(right.get_xticklabels(), rotation=30, ha="right")
     return fig
 
-# %% ../nbs/09_report.ipynb #c9375ed7
+# %% ../nbs/09_report.ipynb #82e4fc54
 def save_plots(run: Run) -> dict[str, Path]:
     "Write every figure of a run to its `plots/` and return the paths by name."
     labels, bins, folder = run.predictions["test.labels"].numpy(), run.results["config"]["bins"], run.folder / "plots"
@@ -284,7 +289,7 @@ def save_plots(run: Run) -> dict[str, Path]:
         paths[name] = folder / f"{name}.png"
     return paths
 
-# %% ../nbs/09_report.ipynb #70d60563
+# %% ../nbs/09_report.ipynb #a60e7d15
 def metrics_table(run: Run) -> pd.DataFrame:
     "Every predictor's metrics and delta ECE with its interval, rounded for reading."
     t = summary_table(run.results)
@@ -352,7 +357,7 @@ def priors_table(run: Run, metric: str = "ece") -> pd.DataFrame:
     return pd.DataFrame({"prior": [said.get(name, "fixed") for name in t.prior], "precision": value, "leading layer": t.layer, f"its delta {metric.upper()} [95% interval]": _with_interval(t.to_dict("records"), "gain"), "all layers": t.full.map("{:+.4f}".format),
                          "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format)})
 
-# %% ../nbs/09_report.ipynb #beee4de5
+# %% ../nbs/09_report.ipynb #034018cf
 def _show(html: str | None = None, png: Path | None = None, alt: str = ""):
     "A cell without code that displays a table or a picture."
     if png is not None: html = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}">'
@@ -360,7 +365,7 @@ def _show(html: str | None = None, png: Path | None = None, alt: str = ""):
 
 def _table(frame: pd.DataFrame): return _show(frame.to_html(index=False, border=0, justify="left"), alt="table")
 
-# %% ../nbs/09_report.ipynb #a25e715d
+# %% ../nbs/09_report.ipynb #1a0c060d
 def report_cells(run: Run, paths: dict[str, Path]) -> list:
     "The report as notebook cells: the answer first, then what it rests on."
     md, picture = new_markdown_cell, lambda name, alt: _show(png=paths[name], alt=alt)
@@ -388,7 +393,7 @@ def report_cells(run: Run, paths: dict[str, Path]) -> list:
     command = f"papermill nbs/run_sweep.ipynb out.ipynb -f {run.folder / 'config.yaml'} -p output_dir new_folder"
     return [*cells, md(f"## Again\n\n`{command}`\n\nThe numbers behind this page are in `layer_wise_results.json`, `summary_table.csv` and `analysis_summary.json` beside it.")]
 
-# %% ../nbs/09_report.ipynb #75c46fc0
+# %% ../nbs/09_report.ipynb #5b714c65
 def render_report(
     folder: str | Path,  # of a finished run
 ) -> Path:
@@ -408,7 +413,7 @@ def render_report(
     out.write_text(_offline(body), encoding="utf-8")
     return out
 
-# %% ../nbs/09_report.ipynb #2947d14d
+# %% ../nbs/09_report.ipynb #f750f008
 STYLE = """<style>
 body.jp-Notebook {max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-x: hidden}
 table {border-collapse: collapse; font-size: .85rem} td, th {padding: .2rem .7rem; text-align: left !important; white-space: normal !important; font-variant-numeric: tabular-nums}
@@ -422,10 +427,10 @@ def _offline(html: str) -> str:
     html = re.sub(r"<link\b[^>]*https?://[^>]*>", "", html)
     return html.replace("</head>", STYLE + "</head>", 1)
 
-# %% ../nbs/09_report.ipynb #269aac06
+# %% ../nbs/09_report.ipynb #39467486
 def display_report(folder: str | Path) -> None:
     "Show the report's text, tables and figures as outputs of a notebook cell."
     from IPython.display import HTML, Markdown, display
-    run = load_run(folder)
+    run = load_run(folder, anew=False)
     plots = {p.stem: p for p in (run.folder / "plots").glob("*.png")}
     for cell in report_cells(run, plots): display(Markdown(cell.source) if cell.cell_type == "markdown" else HTML(cell.outputs[0].data["text/html"]))

@@ -6,12 +6,12 @@
 __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'CHUNK', 'DRAW_GROUP', 'ORDERS', 'BLOCKS', 'CONTROLS', 'ACCURACY_LOSS', 'ENOUGH',
            'Config', 'config_from', 'check_config', 'identity', 'check_folder', 'claim_folder', 'write_atomically',
            'write_json', 'describe_machine', 'timed', 'find_device', 'pass_dtype', 'find_subsets', 'Setup', 'prepare',
-           'train_map', 'validation_prior', 'fit_posterior', 'Passes', 'find_engine', 'find_parts', 'find_passes',
-           'linearised_group', 'set_sums', 'sampled_group', 'predict_chunk', 'find_averages', 'find_validated',
-           'set_metrics', 'choose_set', 'predict_all', 'predict_baselines', 'deltas', 'evaluate', 'summary_table',
-           'run_sweep', 'read_results']
+           'train_map', 'validation_prior', 'fit_posterior', 'prior_rules', 'Passes', 'find_engine', 'find_parts',
+           'find_passes', 'controlled', 'linearised_group', 'set_sums', 'sampled_group', 'predict_chunk',
+           'find_averages', 'find_validated', 'sets_of', 'set_metrics', 'choose_set', 'predict_all',
+           'predict_baselines', 'deltas', 'evaluate', 'summary_table', 'run_sweep', 'read_results']
 
-# %% ../nbs/07_sweep.ipynb #b3f8280a
+# %% ../nbs/07_sweep.ipynb #a1044d1e
 import json
 import os
 import platform
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
@@ -44,7 +45,7 @@ from .predict import (LayerCovariances, choose_engine, covariance_factor, dropou
                                        pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores)
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #a786ecb3
+# %% ../nbs/07_sweep.ipynb #13c43c39
 @dataclass(frozen=True)
 class Config:
     "Parameters of a run; the defaults are the embedded digits demo."
@@ -93,7 +94,7 @@ class Config:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/07_sweep.ipynb #727c6aaa
+# %% ../nbs/07_sweep.ipynb #2cf4ffae
 def _fits(value, kind) -> bool:
     if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
     if isinstance(value, bool): return kind is bool
@@ -104,7 +105,7 @@ def _number(value):
     try: return float(value) if isinstance(value, str) else value
     except ValueError: return value
 
-# %% ../nbs/07_sweep.ipynb #1e461c2a
+# %% ../nbs/07_sweep.ipynb #ce115354
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
@@ -121,7 +122,7 @@ def config_from(
         clean[name] = list(value) if kind is list else value
     return Config(**clean)
 
-# %% ../nbs/07_sweep.ipynb #a81a8e88
+# %% ../nbs/07_sweep.ipynb #e94f663c
 def check_config(c: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
@@ -153,7 +154,7 @@ def check_config(c: Config) -> None:
     need(not {"full", "map", "recommended"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full', 'recommended' and 'layer.N'")
     need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
 
-# %% ../nbs/07_sweep.ipynb #a3b8e715
+# %% ../nbs/07_sweep.ipynb #df2a490f
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
@@ -190,7 +191,7 @@ def write_json(path: Path, value: dict) -> None:
     "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
     write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
 
-# %% ../nbs/07_sweep.ipynb #16ef3583
+# %% ../nbs/07_sweep.ipynb #b10e90fb
 def describe_machine(device: torch.device) -> dict:
     "Hardware and versions, as plain values."
     cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
@@ -217,7 +218,7 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(path, environment)
 
-# %% ../nbs/07_sweep.ipynb #c2a24c05
+# %% ../nbs/07_sweep.ipynb #30f2ce73
 def find_device(name: str) -> torch.device:
     "The device a parameter names. Raises `ValueError` when it is not there."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -243,7 +244,7 @@ def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]
     thirds = {k: [int(l) for l in part] for k, part in zip(("early", "middle", "late"), np.array_split(layers, 3)) if len(part)}
     return {"full": list(layers), **(config.groups or thirds), **{f"layer.{l}": [l] for l in (sorted(set(config.layers)) or layers)}}
 
-# %% ../nbs/07_sweep.ipynb #fd991fb4
+# %% ../nbs/07_sweep.ipynb #f398b735
 @dataclass(frozen=True)
 class Setup:
     "A run before its first long step."
@@ -258,7 +259,7 @@ class Setup:
     def pixels(self, split: str) -> PixelDataset:
         return PixelDataset(getattr(self.data, split), self.classifier.processor, noise=self.config.test_noise if split == "test" else 0.0)
 
-# %% ../nbs/07_sweep.ipynb #e0676916
+# %% ../nbs/07_sweep.ipynb #e9c6de48
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
@@ -277,7 +278,7 @@ def prepare(config: Config) -> Setup:
     classifier.network.to(device)
     return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
 
-# %% ../nbs/07_sweep.ipynb #8ef0a54f
+# %% ../nbs/07_sweep.ipynb #592608ff
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     c = setup.config
@@ -289,7 +290,7 @@ def train_map(setup: Setup) -> Classifier:
         save_adapter(classifier, setup.folder / "adapter")
     return classifier
 
-# %% ../nbs/07_sweep.ipynb #26bb9f41
+# %% ../nbs/07_sweep.ipynb #c07cced4
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior) -> float:
@@ -304,7 +305,7 @@ def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior)
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/07_sweep.ipynb #06cae2e6
+# %% ../nbs/07_sweep.ipynb #41e1f93b
 FIT_BATCH = 128  # images read together; how many pass together is up to the memory budget
 
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
@@ -321,11 +322,19 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         write_atomically(path, lambda p: save_posterior(replace(freeze(la, classifier, prior), optima=optima), p))
     return load_posterior(path, classifier)
 
-# %% ../nbs/07_sweep.ipynb #83e61d67
+# %% ../nbs/07_sweep.ipynb #a66813ab
 CHUNK = 64  # images in a file of `partial/`
 DRAW_GROUP = 16  # images that share weight samples
 ORDERS = 128  # random orders of layers when there are too many sets
 BLOCKS = 8  # of samples or draws, for the Monte Carlo error
+
+def prior_rules(
+    config: Config,
+    posterior: Posterior,
+    validated: dict[int, float] | None = None,  # each layer's own best prior precision, once it is known
+) -> dict[str, float | dict[int, float] | None]:
+    "Prior precisions to predict under, by name; None for the run's own, which comes first."
+    return {"run": None, **{f"{v:g}": v for v in config.prior_grid}, **posterior.optima, **({"validated": validated} if validated else {})}
 
 @dataclass
 class Passes:
@@ -340,10 +349,7 @@ class Passes:
     averages: dict[str, Tensor] | None = None  # over validation images, see `find_averages`
     validated: dict[int, float] | None = None  # each layer's own best prior precision
 
-    def priors(self, config: Config) -> dict[str, float | dict | None]:
-        "Prior precisions to predict under, by name; the run's own comes first."
-        rules = {**self.posterior.optima, **({"validated": self.validated} if self.validated else {})}
-        return {"run": None, **{f"{v:g}": v for v in config.prior_grid}, **rules}
+    def priors(self, config: Config) -> dict[str, float | dict[int, float] | None]: return prior_rules(config, self.posterior, self.validated)
 
 def find_engine(config: Config, classifier: Classifier) -> str:
     "The engine of the linearised predictive that a configuration names, or the cheaper one."
@@ -364,32 +370,23 @@ def find_passes(setup: Setup, classifier: Classifier, posterior: Posterior) -> P
     orders = torch.stack([torch.randperm(layers, generator=rng) for _ in range(ORDERS)]) if c.subsets and 2 ** layers > c.subsets else None
     return Passes(low, posterior, find_engine(c, classifier), rows_per_pass(low, example_input(low.network, low.processor), c.memory_budget), dict(setup.subsets), find_parts(classifier), orders)
 
-# %% ../nbs/07_sweep.ipynb #fedddc46
+# %% ../nbs/07_sweep.ipynb #a0fc09b8
 CONTROLS = ("gaussian", "shuffled", "equal")
 
+def controlled(
+    averages: dict[str, Tensor],  # from `find_averages`
+    changes: Float[Tensor, "l n c s"],  # of each layer
+    normals: Float[Tensor, "draws l n c"],  # from `normal_draws`
+) -> list[Float[Tensor, "l n c draws"]]:
+    "Changes of each layer under each of `CONTROLS`."
+    return [averages["factor"].to(changes)[:, None] @ normals.permute(1, 2, 3, 0).to(changes), changes.roll(1, dims=1), changes * averages["scale"].to(changes)[:, None, None, None]]
+
 def linearised_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, seed: int, split: str) -> dict[str, Tensor]:
-    "Results for one group of images; the first dimension is images, except in sums."
-    c, model, posterior = setup.config, passes.classifier, passes.posterior
-    priors, layers = list(passes.priors(c).values()), list(posterior.layers)
-    named = [[layers.index(l) for l in s] for s in passes.subsets.values()]
-    if passes.engine == "reverse": found, drawn = _covariances(setup, passes, x, priors), normal_draws(c.link_draws, len(layers), len(x), pass_directions(model), seed=seed)
-    out, packed = {}, []
-    for g, prior in enumerate(priors):
-        if passes.engine == "reverse": changes = layer_draws(LayerCovariances(found.logits, found.ends[g : g + 1], found.head), drawn)[0]
-        else: changes = _pushed(passes, x, prior, c, seed)
-        packed.append(pack_scores(subset_probs(mean, changes, named), y))
-        if c.subsets and (split == "test" or g == 0):
-            scores = subset_scores(mean, changes, y) if passes.orders is None else order_scores(mean, changes, y, passes.orders)
-            out.setdefault("subsets.sums", []).append(set_sums(scores, c.bins))
-            if split == "test" and g == 0: out["subsets.scores"] = scores.transpose(0, 1)
-        if g: continue
-        blocks = torch.stack([subset_probs(mean, part, named) for part in changes.tensor_split(_blocks(changes.shape[-1] // 2), dim=-1)])
-        out.update({"probs": subset_probs(mean, changes, named).transpose(0, 1), "blocks": _left_out(blocks, y), "variance": changes.square().mean(-1).transpose(0, 1), "moments.sum": torch.einsum("lncs,lnks->lck", changes, changes)[None] / changes.shape[-1]})
-        if split == "validation" and c.subsets and passes.orders is None: out["changes"] = changes.transpose(0, 1).half()
-        if split == "test": out["controls"] = torch.stack([pack_scores(subset_probs(mean, other, named), y) for other in _controlled(passes, changes, c, seed)]).permute(2, 0, 1, 3)
-    if split == "test" and passes.engine == "reverse": out["parts"] = _part_scores(passes, found, mean, y, normal_draws(c.link_draws, len(x), pass_directions(model), seed=seed))
-    if "subsets.sums" in out: out["subsets.sums"] = torch.stack(out["subsets.sums"])[None]
-    return {**out, "priors": torch.stack(packed).permute(2, 0, 1, 3)}
+    "Results for one group of images; the first dimension is images, except in sums. What is drawn depends on the group, how many of its images are carried at once on memory."
+    c, layers, k, n = setup.config, len(passes.posterior.layers), pass_directions(passes.classifier), len(x)
+    normals = {"layers": normal_draws(c.link_draws, layers, n, k, seed=seed), "weights": normal_draws(c.link_draws, n, k, seed=seed)} if passes.engine == "reverse" else {}
+    if split == "test": normals["gaussian"] = normal_draws(c.link_draws, layers, n, mean.shape[1], seed=seed + 1)
+    return _joined([_linearised(setup, passes, x[rows], mean[rows], y[rows], {name: z[:, rows] if name == "weights" else z[:, :, rows] for name, z in normals.items()}, seed, split) for rows in torch.arange(n).split(_carried(setup, passes))])
 
 def set_sums(scores: Float[Tensor, "m n 3"], bins: int) -> Float[Tensor, "m k"]:
     "Sums over images that metrics of a set are made of: of each bin the number of images, of confidence, of correct ones and of squared gaps; then NLL and Brier score."
@@ -400,13 +397,43 @@ def set_sums(scores: Float[Tensor, "m n 3"], bins: int) -> Float[Tensor, "m k"]:
     nll, brier = (standard_metrics(bins)[k].statistics(flat).reshape(m, n).sum(1, keepdims=True) for k in ("nll", "brier"))
     return torch.from_numpy(np.concatenate([*binned, nll, brier], axis=1)).float()
 
-# %% ../nbs/07_sweep.ipynb #46868467
-def _covariances(setup: Setup, passes: Passes, x: Tensor, priors: list) -> LayerCovariances:
-    "Of a group of images, as many at a time as fit."
+# %% ../nbs/07_sweep.ipynb #7f131b89
+def _linearised(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, normals: dict[str, Tensor], seed: int, split: str) -> dict[str, Tensor]:
+    "`linearised_group` for images that are carried together."
+    c, test, priors, layers = setup.config, split == "test", list(passes.priors(setup.config).values()), list(passes.posterior.layers)
+    named = [[layers.index(l) for l in s] for s in passes.subsets.values()]
+    if passes.engine == "reverse": found = _covariances(setup, passes, x, priors, test)
+    out, packed = {}, []
+    for g, prior in enumerate(priors):
+        if passes.engine == "reverse": changes = layer_draws(LayerCovariances(found.logits, found.ends[g : g + 1], found.head), normals["layers"])[0]
+        else: changes = _pushed(passes, x, prior, c, seed)
+        probs = subset_probs(mean, changes, named)
+        packed.append(pack_scores(probs, y))
+        if c.subsets and (test or g == 0):
+            scores = subset_scores(mean, changes, y) if passes.orders is None else order_scores(mean, changes, y, passes.orders)
+            out.setdefault("subsets.sums", []).append(set_sums(scores, c.bins))
+            if test and g == 0: out["subsets.scores"] = scores.transpose(0, 1)
+        if g: continue
+        out |= {"probs": probs.transpose(0, 1), "variance": changes.square().mean(-1).transpose(0, 1), "moments.sum": torch.einsum("lncs,lnks->lck", changes, changes)[None] / changes.shape[-1]}
+        blocks = _blocks(c.link_draws // 2 if passes.engine == "reverse" else c.samples)  # antithetic pairs stay together
+        if blocks > 1: out["blocks"] = _left_out(torch.stack([subset_probs(mean, part, named) for part in changes.tensor_split(blocks, dim=-1)]), y)
+        if not test and c.subsets and passes.orders is None: out["changes"] = changes.transpose(0, 1).half()
+        if test: out["controls"] = torch.stack([pack_scores(subset_probs(mean, other, named), y) for other in controlled(passes.averages, changes, normals["gaussian"])]).permute(2, 0, 1, 3)
+    if test and passes.engine == "reverse": out["parts"] = _part_scores(passes, found, mean, y, normals["weights"])
+    if "subsets.sums" in out: out["subsets.sums"] = torch.stack(out["subsets.sums"])[None]
+    return {**out, "priors": torch.stack(packed).permute(2, 0, 1, 3)}
+
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    "Images one after the other; sums added up."
+    joined = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    return {k: (v.sum(0, keepdim=True) if k.endswith(("sum", "sums")) else v).contiguous() for k, v in joined.items()}
+
+def _covariances(setup: Setup, passes: Passes, x: Tensor, priors: list, by_weight: bool) -> LayerCovariances:
+    "Of several images, as many at a time as fit."
     parts, done, n = [], 0, lambda: max(passes.rows // pass_directions(passes.classifier), 1)
     while done < len(x):
         part = x[done : done + n()]
-        found, passes.rows = halving(passes.rows, lambda rows: layer_covariances(passes.classifier, passes.posterior, part, priors, rows, setup.config.memory_budget, by_weight=True))
+        found, passes.rows = halving(passes.rows, lambda rows: layer_covariances(passes.classifier, passes.posterior, part, priors, rows, setup.config.memory_budget, by_weight))
         parts.append(found); done += len(part)
     weights = {k: torch.cat([p.weights[k] for p in parts]) for k in parts[0].weights}
     return LayerCovariances(torch.cat([p.logits for p in parts]), torch.cat([p.ends for p in parts], dim=2), parts[0].head, weights)
@@ -415,27 +442,19 @@ def _pushed(passes: Passes, x: Tensor, prior, c: Config, seed: int) -> Float[Ten
     (_, changes), passes.rows = halving(passes.rows, lambda rows: pushed_draws(passes.classifier, passes.posterior, x, c.samples, [prior], seed, rows))
     return changes[0]
 
-def _blocks(units: int) -> int:
-    "Into how many equal blocks so many samples can be split, at most `BLOCKS`."
-    return max((b for b in range(3, BLOCKS + 1) if units % b == 0), default=min(BLOCKS, units))
+def _blocks(samples: int) -> int:
+    "Into how many equal blocks so many samples can be split, at most `BLOCKS`; 1 when they cannot, and then there is no Monte Carlo error."
+    return max(b for b in range(1, BLOCKS + 1) if samples % b == 0)
 
 def _left_out(blocks: Float[Tensor, "b m n c"], y: Tensor) -> Float[Tensor, "n b m 3"]:
     "Packed scores with each block of samples left out."
     return torch.stack([pack_scores((blocks.sum(0) - b) / (len(blocks) - 1), y) for b in blocks]).permute(2, 0, 1, 3)
 
-def _controlled(passes: Passes, changes: Float[Tensor, "l n c s"], c: Config, seed: int):
-    "Changes under each of `CONTROLS`."
-    l, n, k, s = changes.shape
-    normals = normal_draws(s - s % 2, l, n, k, seed=seed + 1).permute(1, 2, 3, 0).to(changes)
-    yield passes.averages["factor"].to(changes)[:, None] @ normals
-    yield changes.roll(1, dims=1)
-    yield changes * passes.averages["scale"].to(changes)[:, None, None, None]
-
 def _part_scores(passes: Passes, found: LayerCovariances, mean: Tensor, y: Tensor, normals: Tensor) -> Float[Tensor, "n p 3"]:
     probs = [mc_probs(mean, sum(found.weights[w] for w in weights), normals, found.head) for weights in passes.parts.values()]
     return pack_scores(torch.stack(probs), y).transpose(0, 1)
 
-# %% ../nbs/07_sweep.ipynb #c93c5763
+# %% ../nbs/07_sweep.ipynb #be55e7de
 def sampled_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, seed: int, split: str) -> dict[str, Tensor]:
     "What the sampled predictive leaves of one group of images."
     c, subsets = setup.config, list(passes.subsets.values())
@@ -449,25 +468,23 @@ def sampled_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tens
 def predict_chunk(setup: Setup, passes: Passes, data: PixelDataset, mean: Tensor, first: int, split: str, predictive: str) -> dict[str, Tensor]:
     "Results for the images of a chunk, whose MAP logits are `mean[n,c]` and the first of which is number `first` of its split."
     group, found = {"linearised": linearised_group, "sampled": sampled_group}[predictive], []
-    for x, y in batches(data, _group_size(setup, passes, predictive)):
+    for x, y in batches(data, DRAW_GROUP):
         done = sum(len(g["probs"]) for g in found)
         seed = setup.config.seed * 1_000_003 + (500_000 if split == "validation" else 0) + (first + done) // DRAW_GROUP
-        if (first + done) % DRAW_GROUP: seed += 250_000 * ((first + done) % DRAW_GROUP)
         found.append({k: v.cpu() for k, v in group(setup, passes, x.to(setup.device), mean[done : done + len(x)].to(setup.device), y.to(setup.device), seed, split).items()})
-    joined = {k: torch.cat([g[k] for g in found]) for k in found[0]}
-    return {k: (v.sum(0, keepdim=True) if k.endswith(("sum", "sums")) else v).contiguous() for k, v in joined.items()}
+    return _joined(found)
 
-# %% ../nbs/07_sweep.ipynb #9d66725b
-def _group_size(setup: Setup, passes: Passes, predictive: str) -> int:
-    "Images at a time: `DRAW_GROUP`, or fewer when covariances of all layers and priors would not fit."
-    if predictive == "sampled" or passes.engine == "forward": return DRAW_GROUP
+# %% ../nbs/07_sweep.ipynb #1a6a3133
+def _carried(setup: Setup, passes: Passes) -> int:
+    "Images of a group at a time: all, or fewer (but at least 2) when covariances of all layers and priors would not fit."
+    if passes.engine == "forward": return DRAW_GROUP
     k = max(pass_directions(passes.classifier), len(passes.classifier.classes))
     one = 8 * len(passes.priors(setup.config)) * len(passes.posterior.layers) * k ** 2
-    return min(DRAW_GROUP, max(2, 2 ** int(np.log2(max(budget_bytes(setup.device, setup.config.memory_budget) / one, 2)))))
+    return min(DRAW_GROUP, max(2, int(budget_bytes(setup.device, setup.config.memory_budget) / one)))
 
 def _rows(data: PixelDataset, rows: Tensor) -> Subset: return Subset(data, rows.tolist())
 
-# %% ../nbs/07_sweep.ipynb #12d191d5
+# %% ../nbs/07_sweep.ipynb #5b6706a7
 def find_averages(moments: Float[Tensor, "l c c"], n: int) -> dict[str, Tensor]:
     "Cholesky factor of each layer's average covariance over n images, and the scale that gives its changes the average variance of all layers."
     covariance = moments.double() / n
@@ -476,7 +493,7 @@ def find_averages(moments: Float[Tensor, "l c c"], n: int) -> dict[str, Tensor]:
 
 def find_validated(setup: Setup, passes: Passes, priors: Float[Tensor, "n g m 3"]) -> dict[int, float]:
     "The prior precision with the lowest validation NLL of each layer alone; the run's own for layers that are not swept."
-    values = [passes.posterior.prior_precision, *setup.config.prior_grid, *passes.posterior.optima.values()]
+    values = [passes.posterior.prior_precision if v is None else v for v in passes.priors(setup.config).values()]
     nll, best = -priors[..., 1].double().clamp_min(1e-30).log().mean(0), dict(passes.posterior.prior_precision)
     for m, (name, layers) in enumerate(passes.subsets.items()):
         if name.startswith("layer."):
@@ -484,9 +501,15 @@ def find_validated(setup: Setup, passes: Passes, priors: Float[Tensor, "n g m 3"
             best[layers[0]] = float(value[layers[0]] if isinstance(value, dict) else value)
     return best
 
-# %% ../nbs/07_sweep.ipynb #415044a9
+# %% ../nbs/07_sweep.ipynb #e92e4153
 ACCURACY_LOSS = 0.01  # a posterior that costs more than this is too wide
 ENOUGH = 0.9  # share of the best validation gain that a smaller set must reach
+
+def sets_of(
+    positions: list[int],  # of layers
+) -> Int[np.ndarray, "m"]:
+    "All sets of these layers as bits, the empty one first."
+    return np.array(sorted(sum(1 << p for p in chosen) for k in range(len(positions) + 1) for chosen in combinations(positions, k)))
 
 def set_metrics(
     sums: Float[np.ndarray, "m k"],  # from `set_sums`
@@ -509,7 +532,7 @@ def choose_set(
     enough = np.flatnonzero(gain >= ENOUGH * gain.max())
     return int(max(enough, key=lambda m: (-sizes[m], gain[m])))
 
-# %% ../nbs/07_sweep.ipynb #d0b3118b
+# %% ../nbs/07_sweep.ipynb #6c5591fb
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
     "All predictions, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`. Scores of all sets of layers go to `subsets.safetensors`."
     path, partial, c = setup.folder / "predictions.safetensors", setup.folder / "partial", setup.config
@@ -550,17 +573,16 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
     shutil.rmtree(partial, ignore_errors=True)
     return whole
 
-# %% ../nbs/07_sweep.ipynb #2befc116
+# %% ../nbs/07_sweep.ipynb #08511eaf
 def _with_recommended(setup: Setup, passes: Passes, logits: Tensor, labels: Tensor, found: dict[str, Tensor]) -> Float[Tensor, "n m c"]:
     "Name the recommended set, if there is one, and add its validation probabilities to those of the others: out of all sets, or of the named ones when not all were scored."
     layers, bins = list(passes.posterior.layers), setup.config.bins
     if "changes" in found:
         values = set_metrics(found["subsets.sums"][0].numpy(), len(logits), bins)
-        swept = sum(1 << layers.index(l) for l in (setup.config.layers or layers))
-        values["accuracy"] = np.where(np.arange(2 ** len(layers)) & ~swept, -1.0, values["accuracy"])  # no set with a layer that was left out
-        chosen = choose_set(values, np.array([m.bit_count() for m in range(2 ** len(layers))]))
+        masks = sets_of([layers.index(l) for l in (setup.config.layers or layers)])
+        chosen = choose_set({k: v[masks] for k, v in values.items()}, np.array([int(m).bit_count() for m in masks]))
         if chosen is None: return found["probs"]
-        at = [i for i in range(len(layers)) if chosen >> i & 1]
+        at = [i for i in range(len(layers)) if masks[chosen] >> i & 1]
         passes.subsets["recommended"] = [layers[i] for i in at]
         probs = [subset_probs(f, d.transpose(0, 1).float(), [at])[0] for f, d in zip(logits.split(CHUNK), found["changes"].split(CHUNK))]
         return torch.cat([found["probs"], torch.cat(probs)[:, None]], dim=1)
@@ -571,14 +593,15 @@ def _with_recommended(setup: Setup, passes: Passes, logits: Tensor, labels: Tens
     passes.subsets["recommended"] = list(passes.subsets.values())[chosen - 1]
     return torch.cat([found["probs"], found["probs"][:, chosen - 1 : chosen]], dim=1)
 
-# %% ../nbs/07_sweep.ipynb #13bb8ece
+# %% ../nbs/07_sweep.ipynb #99dfff52
 def predict_baselines(setup: Setup, classifier: Classifier, data: dict[str, PixelDataset]) -> dict[str, Tensor]:
     "Probabilities on both splits, as `[validation.]baseline.<name>`."
     c, out = setup.config, {}
     if head_weight(classifier) is not None:
         with timed(setup.folder, "head"):
-            features = {s: torch.cat([head_features(classifier, x.to(setup.device)).float() for x, _ in batches(d, c.batch_size)]) for s, d in {"train": setup.pixels("train"), **data}.items()}
-            la = head_laplace(classifier, features["train"], setup.pixels("train").labels.to(setup.device), c.structure)
+            train = setup.pixels("train")
+            features = {s: torch.cat([head_features(classifier, x.to(setup.device)).float() for x, _ in batches(d, c.batch_size)]) for s, d in {"train": train, **data}.items()}
+            la = head_laplace(classifier, features["train"], train.labels.to(setup.device), c.structure)
             for split in data: out[split, "head"] = torch.cat([_head_probs(la, z, normal_draws(c.link_draws, len(classifier.classes), seed=c.seed)) for z in features[split].split(DRAW_GROUP)])
     if "mc-dropout" in c.baselines:
         with timed(setup.folder, "mc-dropout"):
@@ -589,7 +612,7 @@ def predict_baselines(setup: Setup, classifier: Classifier, data: dict[str, Pixe
             for split, d in data.items(): out[split, "ensemble"] = torch.stack([predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members]).mean(0)
     return {f"{'' if split == 'test' else 'validation.'}baseline.{name}": v.cpu().contiguous() for (split, name), v in out.items()}
 
-# %% ../nbs/07_sweep.ipynb #50dbc0a1
+# %% ../nbs/07_sweep.ipynb #d1c9506d
 def _head_probs(la, z: Float[Tensor, "n d"], normals: Tensor) -> Float[Tensor, "n c"]: return mc_probs(*head_covariance(la, z), normals)
 
 def _member(setup: Setup, i: int) -> Classifier:
@@ -602,7 +625,7 @@ def _member(setup: Setup, i: int) -> Classifier:
     member = train_map(replace(setup, config=replace(c, seed=c.seed + i), folder=folder, classifier=fresh, trained=False))
     return member
 
-# %% ../nbs/07_sweep.ipynb #a0a14c81
+# %% ../nbs/07_sweep.ipynb #181b4cc4
 def deltas(
     before: Scores,  # of the reference
     after: list[Scores],
@@ -628,7 +651,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     logs = lambda name: predictions[name].double().clamp_min(1e-30).log()
 
     def judged(names):
-        probs = [score(predictions[n].double().numpy() / predictions[n].double().sum(1, keepdim=True).numpy(), y) for n in names]
+        probs = [score(predictions[n], y) for n in names]
         values = [fit_temperature(logs(f"validation.{n}"), y_validation) for n in names]
         rescaled = deltas(scaled_map, [replace(score(temperature_scale(logs(n), t), y), probs=None) for n, t in zip(names, values)], counts, c.bins)
         return [{"metrics": {k: m.of(s) for k, m in metrics.items()}, "delta": d, "rescaled": {"value": t, "delta": r}} for s, d, t, r in zip(probs, deltas(at_map, probs, counts, c.bins), values, rescaled)]
@@ -665,7 +688,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
         "baselines": {k.removeprefix("baseline."): j for k, j in zip(baselines, judged(baselines))},
     }
 
-# %% ../nbs/07_sweep.ipynb #1f6d5f57
+# %% ../nbs/07_sweep.ipynb #5d0ac2b4
 def _monte_carlo_errors(blocks: Tensor | None, metrics: dict) -> list[dict] | None:
     "Standard error of each subset's metrics from finitely many samples: a jackknife over blocks of samples."
     if blocks is None: return None
@@ -676,13 +699,12 @@ def _monte_carlo_errors(blocks: Tensor | None, metrics: dict) -> list[dict] | No
 
 def _prior_deltas(setup, posterior, subsets, predictions, unpacked) -> dict:
     "What each subset gains under each prior precision."
-    passes = Passes(None, posterior, "", 0, {}, {}, None, validated=dict(zip(posterior.layers, predictions["validated"].tolist())))
-    named = passes.priors(setup.config)
+    named = prior_rules(setup.config, posterior, dict(zip(posterior.layers, predictions["validated"].tolist())))
     each = lambda v: [float(v[l]) for l in posterior.layers] if isinstance(v, dict) else [float(v)] * len(posterior.layers)
     found = unpacked("linearised.priors")
     return {"names": list(named), "values": [each(posterior.prior_precision if v is None else v) for v in named.values()], "delta": {s: [row[i] for row in found] for i, s in enumerate(subsets)}}
 
-# %% ../nbs/07_sweep.ipynb #5fe53ea4
+# %% ../nbs/07_sweep.ipynb #71c7d022
 def summary_table(results: dict) -> pd.DataFrame:
     "One row for the MAP, for temperature scaling, for each baseline, and for each predictive and subset: metrics, deltas and interval ends."
     def row(predictive, subset, layers, scored):
@@ -693,7 +715,7 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_sweep.ipynb #75fa8289
+# %% ../nbs/07_sweep.ipynb #b33899c2
 def run_sweep(
     config: Config,
 ) -> dict:
