@@ -25,18 +25,11 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # idle threads sleep, so tha
 
 if [ "${1:-}" = test ]; then
     # two notebooks at a time, one thread each: two threads each on two cores are many times slower
-    OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing
+    shared=$(mktemp -d)  # one pretrained demo base for all notebooks
+    trap 'rm -rf "$shared"' EXIT
+    BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing
     exit
 fi
 
 out=runs/digits
-mkdir -p "$out"
-# progress bars go to stderr through a pipe: opened as a file, a redirected /dev/stderr would be truncated
-papermill nbs/run_sweep.ipynb "$out/run_sweep.ipynb" -p output_dir "$out" --no-progress-bar --stderr-file >(cat >&2)
-echo
-echo "report: $PWD/$out/report.html"
-python - "$out" <<'PY'
-import json, sys
-summary = json.load(open(f"{sys.argv[1]}/analysis_summary.json"))
-for predictive in summary["predictives"].values(): print("\n" + "\n".join(predictive["headline"]))
-PY
+bayes-lora-layers run --output-dir "$out"

@@ -21,9 +21,10 @@ setup(
     license="MIT",
     keywords=cfg["keywords"],
     packages=find_packages(include=[cfg["lib_name"]]),
+    package_data={cfg["lib_name"]: ["run_sweep.ipynb"]},
     python_requires=">=" + cfg["min_python"],
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"dev": shlex.split(cfg["dev_requirements"])},
-    entry_points={"nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    entry_points={"nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"], "console_scripts": shlex.split(cfg["console_scripts"])},
     zip_safe=False,
 )

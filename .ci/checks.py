@@ -31,15 +31,14 @@ def default_exp():
 
 
 def order():
-    "A notebook imports only modules of lower numbers; a tutorial or entry notebook may import all."
-    number = lambda p: int(m[0]) if (m := re.match(r"\d+", p.name)) else None
+    "A notebook imports only modules of notebooks that stand before it; a tutorial or entry notebook may import all."
     home = modules()
     for path in notebooks():
-        if number(path) is None: continue
+        if not re.match(r"\d+", path.name): continue
         for text in sources(path):
             if "#| export" not in text and "#| exporti" not in text: continue
             for name in re.findall(r"from bayes_lora_layers\.(\w+) import", text):
-                if number(home[name]) >= number(path): sys.exit(f"{path} imports {name}, which is not below it")
+                if home[name].name >= path.name: sys.exit(f"{path} imports {name}, which is not below it")
     print("imports point downwards")
 
 
@@ -71,6 +70,14 @@ def outputs():
     print("every notebook is committed as it ran")
 
 
+def packaged():
+    "The command line runs a copy of the papermill entry, which must be the same."
+    source, copy = NBS / "run_sweep.ipynb", Path("bayes_lora_layers/run_sweep.ipynb")
+    if "--write" in sys.argv: copy.write_bytes(source.read_bytes())
+    elif not copy.exists() or copy.read_bytes() != source.read_bytes(): sys.exit(f"{copy} is not {source}; run python .ci/checks.py packaged --write")
+    print(f"{copy} is {source}")
+
+
 def parameters():
     "The papermill cell, the Config dataclass and the configurations agree on names and defaults."
     import dataclasses, yaml
@@ -98,6 +105,7 @@ def readme():
         code = "\n".join(l for l in text.splitlines() if not l.startswith("#|"))
         parts.append(f"```python\n{code}\n```")
         for o in c["outputs"]:
+            if "image/png" in o.get("data", {}): continue
             shown = "".join(o.get("text", [])) or "".join(o.get("data", {}).get("text/plain", []))
             if o.get("name") != "stderr" and shown.strip(): parts.append("\n".join("    " + l for l in shown.rstrip().splitlines()))
     made = "<!-- made from nbs/index.ipynb by .ci/checks.py readme; edit there -->\n\n" + "\n\n".join(parts) + "\n"
@@ -121,6 +129,42 @@ def documented():
     print("every public function and class has a docstring")
 
 
+def site():
+    "Up to the renderer: the sidebar lists every page once, links lead somewhere, YAML reads, and pages as nbdev hands them to Quarto have a title, no stray directive and closed fences."
+    import shutil, subprocess, tempfile, yaml
+    pages = {str(p.relative_to(NBS)) for p in notebooks()}
+    def listed(contents): return [x for c in contents for x in (listed(c["contents"]) if isinstance(c, dict) else [c])]
+    order = listed(yaml.safe_load((NBS / "sidebar.yml").read_text())["website"]["sidebar"]["contents"])
+    if sorted(order) != sorted(pages): sys.exit(f"nbs/sidebar.yml and the notebooks differ in {sorted(set(order) ^ pages) or 'a page listed twice'}")
+    quarto = yaml.safe_load(Path("_quarto.yml").read_text())
+    for item in quarto["website"]["navbar"]["left"]:
+        if item["href"] not in pages: sys.exit(f"_quarto.yml links to {item['href']}, which is not there")
+    for path in notebooks():
+        for text in sources(path, "markdown"):
+            for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", re.sub(r"`[^`]*`|\$[^$]*\$", "", re.sub(r"```.*?```", "", text, flags=re.S))):
+                if not (path.parent / target).exists(): sys.exit(f"{path} links to {target}, which is not there")
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in ("settings.ini", "setup.py", "_quarto.yml", "README.md", "CHANGELOG.md"): shutil.copy(name, tmp)
+        for name in ("nbs", "bayes_lora_layers"): shutil.copytree(name, Path(tmp) / name, ignore=shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints"))
+        code = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': print(proc_nbs(force=True, n_workers=0))"
+        (Path(tmp) / "proc.py").write_text(code)
+        done = subprocess.run([sys.executable, "proc.py"], cwd=tmp, capture_output=True, text=True)
+        if done.returncode: sys.exit(f"proc_nbs failed: {done.stderr[-1500:]}")
+        processed = {str(p.relative_to(Path(tmp) / "_proc")): p for p in (Path(tmp) / "_proc").rglob("*.ipynb")}
+        if set(processed) != pages: sys.exit(f"processed pages and notebooks differ in {sorted(set(processed) ^ pages)}")
+        for name, path in processed.items():
+            cells = json.loads(path.read_text())["cells"]
+            front = "".join(cells[0]["source"])
+            if not front.startswith("---") or not yaml.safe_load(front.strip().strip("-")).get("title"): sys.exit(f"{name} has no title as processed")
+            for c in cells:
+                text = "".join(c["source"])
+                if c["cell_type"] == "markdown" and text.count("```") % 2: sys.exit(f"{name} has an open fence: {text[:80]!r}")
+                if c["cell_type"] == "markdown" and re.search(r"^#\|", text, re.M): sys.exit(f"{name} shows a directive: {text[:80]!r}")
+                if c["cell_type"] == "code" and (m := re.search(r"^#\|\s*(export\w*|hide|default_exp|slow|exec_doc|eval)\b", text, re.M)) and not re.search(r"^#\|\s*eval:", text, re.M): sys.exit(f"{name} keeps the directive {m[0]!r}: {text[:80]!r}")
+                if any(o["output_type"] == "error" for o in c.get("outputs", [])): sys.exit(f"{name} shows an error: {text[:80]!r}")
+    print(f"{len(pages)} pages in order, links lead somewhere, processed pages are clean")
+
+
 def demo():
     "The default run shows the phenomenon and left every file of the contract."
     folder = Path("runs/digits")
@@ -132,6 +176,16 @@ def demo():
     if missing: sys.exit(f"the run left no {missing}")
     seconds = json.loads((folder / "environment.json").read_text())["seconds"]
     print(f"MAP accuracy {results['map']['accuracy']:.3f}, ECE {results['map']['ece']:.3f}; {len(files)} files; {sum(seconds.values()):.0f} s")
+
+
+def verdict():
+    "`explain` answers scripts with an object and an exit code."
+    import subprocess
+    done = subprocess.run(["bayes-lora-layers", "explain", "runs/digits", "--json"], capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    first = next(iter(said.values()))
+    if done.returncode != first["exit_code"]: sys.exit(f"explain ended with {done.returncode}, its JSON says {first['exit_code']}")
+    print(f"{first['kind']}: {first['answer']}")
 
 
 if __name__ == "__main__": globals()[sys.argv[1]]()

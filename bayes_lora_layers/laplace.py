@@ -7,7 +7,7 @@ __all__ = ['STRUCTURES', 'folded_share', 'fit_laplace', 'parameter_layers', 'evi
            'Posterior', 'freeze', 'with_prior', 'restrict', 'sample_deviations', 'curvature_trace',
            'effective_dimension', 'save_posterior', 'load_posterior']
 
-# %% ../nbs/05_laplace.ipynb #f7a7d4c6
+# %% ../nbs/05_laplace.ipynb #530bef25
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from .curvature import LoRAGGN, find_head
 from .model import Classifier, Site, adapter_fingerprint, in_precision
 
-# %% ../nbs/05_laplace.ipynb #6be237cf
+# %% ../nbs/05_laplace.ipynb #453db2f3
 STRUCTURES = {"diag": DiagLaplace, "kron": KronLaplace}
 
 def folded_share(
@@ -52,7 +52,7 @@ def fit_laplace(
     memory_budget: float = 0.0,  # GB, see `rows_per_pass`
 ) -> ParametricLaplace:
     "laplace-torch's posterior over the LoRA weights, with prior precision 1. Memory does not depend on the loader's batch size. Raises `ValueError` for unknown options, `FloatingPointError` naming batch and layer."
-    if structure not in STRUCTURES: raise ValueError(f"structure={structure!r}; expected 'diag' or 'kron'")
+    if structure not in STRUCTURES: raise ValueError(f"structure={structure!r}; expected one of {tuple(STRUCTURES)}")
     if curvature not in ("exact", "mc"): raise ValueError(f"curvature={curvature!r}; expected 'exact' or 'mc'")
     if curvature_samples < 1: raise ValueError(f"curvature_samples={curvature_samples}; expected at least 1")
     options = dict(classifier=classifier, approximation=approximation, seed=seed, tolerance=folded_share(tolerance, len(loader.dataset)), samples=curvature_samples if curvature == "mc" else 0,
@@ -61,20 +61,20 @@ def fit_laplace(
     la.fit(loader, progress_bar=progress)
     return la
 
-# %% ../nbs/05_laplace.ipynb #b5980cdb
+# %% ../nbs/05_laplace.ipynb #973d19d1
 def parameter_layers(classifier: Classifier) -> list[int]:
     "The layer of each LoRA weight, in laplace-torch's parameter order."
     layer = {p: s.layer for s in classifier.sites for p in s.parameters}
     return [layer[n] for n, p in classifier.network.named_parameters() if p.requires_grad]
 
-# %% ../nbs/05_laplace.ipynb #c8efc896
+# %% ../nbs/05_laplace.ipynb #31ec0c76
 def _top(f, low: float = -7.0, high: float = 16.0) -> float:
     "Maximum of a function of log precision: the best of a coarse grid, refined between its neighbours."
     grid = torch.linspace(low, high, 24).tolist()
     i = max(range(24), key=lambda j: f(grid[j]))
     return minimize_scalar(lambda v: -f(v), bounds=(grid[max(i - 1, 0)], grid[min(i + 1, 23)]), method="bounded", options={"xatol": 1e-3}).x
 
-# %% ../nbs/05_laplace.ipynb #179a6d7d
+# %% ../nbs/05_laplace.ipynb #5ad2bd61
 @torch.no_grad()
 def evidence_prior(
     la: ParametricLaplace,  # from `fit_laplace`
@@ -93,7 +93,7 @@ def evidence_prior(
     la.prior_precision = as_tensor(best)
     return best
 
-# %% ../nbs/05_laplace.ipynb #814ab24a
+# %% ../nbs/05_laplace.ipynb #ffbd7a7c
 class _HeadDiagonal(GGNInterface):
     "The diagonal GGN of a linear map in closed form."
     def diag(self, X, y, **kwargs):
@@ -103,7 +103,7 @@ class _HeadDiagonal(GGNInterface):
         parts = [(q.T @ X ** 2).flatten(), *([q.sum(0)] if self.model.bias is not None else [])]
         return self.factor * self.lossfunc(logits, y).detach(), torch.cat(parts).detach()
 
-# %% ../nbs/05_laplace.ipynb #d4e1cf77
+# %% ../nbs/05_laplace.ipynb #b2e2fa58
 def head_laplace(
     classifier: Classifier,
     features: Float[Tensor, "n d"],  # of training images, from `head_features`
@@ -133,7 +133,7 @@ def head_covariance(
     of_weight, of_bias = variance[: weight.numel()].reshape(weight.shape), variance[weight.numel() :]
     return la.model(features).detach(), torch.diag_embed(features ** 2 @ of_weight.T + (of_bias if len(of_bias) else 0)).detach()
 
-# %% ../nbs/05_laplace.ipynb #29638b6d
+# %% ../nbs/05_laplace.ipynb #63d93be0
 @dataclass(frozen=True)
 class Posterior:
     "Gaussian over LoRA weights centred at the MAP, block-diagonal over weights, stochastic only in `layers`."
@@ -157,7 +157,7 @@ class Posterior:
         move = lambda t: t.to(device, dtype)
         return replace(self, curvature={k: move(v) for k, v in self.curvature.items()}, basis={k: (move(a), move(b)) for k, (a, b) in self.basis.items()})
 
-# %% ../nbs/05_laplace.ipynb #c54ae705
+# %% ../nbs/05_laplace.ipynb #9c576694
 def freeze(
     la: ParametricLaplace,  # from `fit_laplace`
     classifier: Classifier,
@@ -171,7 +171,7 @@ def freeze(
     else:
         curvature = {n: torch.outer(*values) for n, values in zip(names, la.H.eigenvalues)}
         basis = {n: tuple(Q.contiguous() for Q in vectors) for n, vectors in zip(names, la.H.eigenvectors)}
-    structure = next(k for k, v in STRUCTURES.items() if isinstance(la, v))
+    structure = next(k for k, v in STRUCTURES.items() if type(la) is v)
     posterior = Posterior(structure, classifier.sites, curvature, basis, {}, classifier.layers, adapter_fingerprint(classifier), la.n_data)
     return with_prior(posterior, prior_precision)
 
@@ -190,13 +190,13 @@ def restrict(
     posterior: Posterior,
     layers: Iterable[int],  # the layers to keep stochastic; none gives the MAP
 ) -> Posterior:
-    "The same posterior with covariance zero outside `layers`. Raises `ValueError` for a layer without LoRA."
-    layers, known = tuple(sorted(set(layers))), sorted({s.layer for s in posterior.sites})
+    "The same posterior with covariance zero outside `layers`. Raises `ValueError` for a layer without LoRA, or one whose curvature was not saved."
+    layers, known = tuple(sorted(set(layers))), sorted({s.layer for s in posterior.sites if s.parameters[0] in posterior.curvature})
     unknown = sorted(set(layers) - set(known))
-    if unknown: raise ValueError(f"layers={unknown} are not in the model; expected layers out of {known}")
+    if unknown: raise ValueError(f"layers={unknown} are not in the posterior; expected layers out of {known}")
     return replace(posterior, layers=layers)
 
-# %% ../nbs/05_laplace.ipynb #05cf174c
+# %% ../nbs/05_laplace.ipynb #f6d1afdf
 def sample_deviations(
     posterior: Posterior,
     samples: int,  # s
@@ -216,7 +216,7 @@ def sample_deviations(
             out[name] = z
     return out
 
-# %% ../nbs/05_laplace.ipynb #ae38989e
+# %% ../nbs/05_laplace.ipynb #f2179985
 def curvature_trace(posterior: Posterior) -> dict[int, float]:
     "Trace of the GGN of each layer, summed over training images."
     return _by_layer(posterior, lambda h, prior: h.double().sum())
@@ -225,23 +225,24 @@ def effective_dimension(posterior: Posterior) -> dict[int, float]:
     "Number of directions of each layer determined by the data, between 0 and its number of weights (MacKay 1992)."
     return _by_layer(posterior, lambda h, prior: (h.double() / (h.double() + prior)).sum())
 
-# %% ../nbs/05_laplace.ipynb #a89bf73a
+# %% ../nbs/05_laplace.ipynb #4d491eb2
 def _by_layer(posterior, f) -> dict[int, float]:
     total = dict.fromkeys(sorted({s.layer for s in posterior.sites}), 0.0)
     for s in posterior.sites:
-        for p in s.parameters: total[s.layer] += float(f(posterior.curvature[p], posterior.prior_precision[s.layer]))
+        for p in (p for p in s.parameters if p in posterior.curvature): total[s.layer] += float(f(posterior.curvature[p], posterior.prior_precision[s.layer]))
     return total
 
-# %% ../nbs/05_laplace.ipynb #86306755
+# %% ../nbs/05_laplace.ipynb #53489003
 def save_posterior(
     posterior: Posterior,
     path: str | Path,  # a .safetensors file
     extra: dict[str, str] | None = None,  # more header fields
 ) -> None:
-    "Write a posterior as safetensors."
-    tensors = {f"{k}:curvature": v.contiguous() for k, v in posterior.curvature.items()}
+    "Write the stochastic layers of a posterior as safetensors."
+    kept = {p for s in posterior.sites if s.layer in posterior.layers for p in s.parameters}
+    tensors = {f"{k}:curvature": v.contiguous() for k, v in posterior.curvature.items() if k in kept}
     for k, (left, right) in posterior.basis.items():
-        tensors[f"{k}:basis_out"], tensors[f"{k}:basis_in"] = left.contiguous(), right.contiguous()
+        if k in kept: tensors[f"{k}:basis_out"], tensors[f"{k}:basis_in"] = left.contiguous(), right.contiguous()
     header = {"schema": "1", "optima": json.dumps(posterior.optima), "structure": posterior.structure, "adapter": posterior.adapter, "n_data": str(posterior.n_data), "layers": json.dumps(posterior.layers),
               "prior_precision": json.dumps(posterior.prior_precision), **(extra or {}),
               "versions": json.dumps({p: version(p) for p in ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch")})}
@@ -257,9 +258,10 @@ def load_posterior(
         if header.get("schema") != "1": raise ValueError(f"posterior={str(path)!r} has schema {header.get('schema')}; expected 1")
         if header["adapter"] != adapter_fingerprint(classifier):
             raise ValueError(f"posterior={str(path)!r} was fitted to another adapter ({header['adapter'][:12]}...); expected the adapter {adapter_fingerprint(classifier)[:12]}...")
-        names = [p for s in classifier.sites for p in s.parameters]
+        layers = tuple(json.loads(header["layers"]))
+        names = [p for s in classifier.sites if s.layer in layers for p in s.parameters]
         curvature = {n: f.get_tensor(f"{n}:curvature") for n in names}
         basis = {n: (f.get_tensor(f"{n}:basis_out"), f.get_tensor(f"{n}:basis_in")) for n in names} if header["structure"] == "kron" else {}
     by_layer = lambda d: {int(k): v for k, v in d.items()}
     prior, optima = by_layer(json.loads(header["prior_precision"])), {k: by_layer(v) for k, v in json.loads(header.get("optima", "{}")).items()}
-    return Posterior(header["structure"], classifier.sites, curvature, basis, prior, tuple(json.loads(header["layers"])), header["adapter"], int(header["n_data"]), optima)
+    return Posterior(header["structure"], classifier.sites, curvature, basis, prior, layers, header["adapter"], int(header["n_data"]), optima)

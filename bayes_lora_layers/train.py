@@ -6,10 +6,12 @@
 __all__ = ['log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 'fit_network', 'fine_tune', 'pretrain_tiny_vit',
            'predict_logits']
 
-# %% ../nbs/03_train.ipynb #ba0deaf4
+# %% ../nbs/03_train.ipynb #c5be0f64
 import json
 import math
+import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from .data import PixelDataset, batches, digits_parts
 from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
 
-# %% ../nbs/03_train.ipynb #d056fb29
+# %% ../nbs/03_train.ipynb #1efe8cab
 def log_prior_penalty(
     model: nn.Module,
     prior_precision: float,  # lambda, precision of the Gaussian over every LoRA weight
@@ -35,7 +37,7 @@ def log_prior_penalty(
     lora = (p for name, p in model.named_parameters() if "lora_" in name)
     return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
 
-# %% ../nbs/03_train.ipynb #c1f488fa
+# %% ../nbs/03_train.ipynb #9727d153
 class MAPTrainer(Trainer):
     "Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is the mean NLL."
 
@@ -49,7 +51,7 @@ class MAPTrainer(Trainer):
         if model.training and self.prior_precision: loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
         return (loss, outputs) if return_outputs else loss
 
-# %% ../nbs/03_train.ipynb #be1bd0b5
+# %% ../nbs/03_train.ipynb #9e8a44e0
 class LogCallback(TrainerCallback):
     "A progress bar over optimiser steps, and every log record as a line of JSON in a file."
 
@@ -66,7 +68,7 @@ class LogCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs): self.bar.close()
 
-# %% ../nbs/03_train.ipynb #e4722110
+# %% ../nbs/03_train.ipynb #de18624f
 def last_checkpoint(
     folder: Path,  # the trainer's output folder
 ) -> str | None:
@@ -75,7 +77,7 @@ def last_checkpoint(
         if not (p / "trainer_state.json").exists(): shutil.rmtree(p)
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
-# %% ../nbs/03_train.ipynb #882ac5db
+# %% ../nbs/03_train.ipynb #c2af9dda
 def fit_network(
     model: nn.Module,  # trainable parameters are those that require gradients
     train: PixelDataset,
@@ -107,7 +109,7 @@ def fit_network(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 
-# %% ../nbs/03_train.ipynb #0c2b5f1d
+# %% ../nbs/03_train.ipynb #cc9e34e5
 def fine_tune(
     classifier: Classifier,  # fresh adapters, from `add_lora`
     train: PixelDataset,
@@ -133,7 +135,7 @@ def fine_tune(
     fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning")
     return as_classifier(classifier.peft, classifier.processor, classifier.classes)
 
-# %% ../nbs/03_train.ipynb #b14e3b7f
+# %% ../nbs/03_train.ipynb #47936615
 def pretrain_tiny_vit(
     folder: str | Path,  # gets a transformers model folder in `model/`
     seed: int = 0,
@@ -143,14 +145,27 @@ def pretrain_tiny_vit(
     folder = Path(folder)
     if (folder / "model" / "model.safetensors").exists() and (folder / "model" / "preprocessor_config.json").exists(): return folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
+    shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
+    shared = shared and Path(shared) / f"tiny-vit-{seed}-{epochs}-{torch.__version__}-{torch.get_num_threads()}"
+    if shared and shared.exists(): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
     model, processor = tiny_vit(seed=seed)
     pool = digits_parts(seed)["pretrain"]
     train, held = (PixelDataset(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
     fit_network(model, train, held, folder, epochs, batch_size=32, learning_rate=1e-3, seed=seed, title="pretraining")
     model.save_pretrained(folder / "model"); processor.save_pretrained(folder / "model")
+    if shared: _share(folder / "model", shared)
     return folder / "model"
 
-# %% ../nbs/03_train.ipynb #9e0a99bf
+# %% ../nbs/03_train.ipynb #e4c22702
+def _share(source: Path, target: Path) -> None:
+    "Copy a folder so that it is there whole or not at all; whoever comes first wins."
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(dir=target.parent)
+    shutil.copytree(source, temporary, dirs_exist_ok=True)
+    try: os.replace(temporary, target)
+    except OSError: shutil.rmtree(temporary)
+
+# %% ../nbs/03_train.ipynb #0295926f
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,  # pixel_values -> logits

@@ -1,0 +1,104 @@
+"The report in a headless Chromium: python .ci/browser.py RUN_FOLDER [SCREENSHOTS]. Its explorer must show the numbers of the result files for 50 random sets of layers, work by keyboard, and ask for nothing outside the file."
+import sys
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from bayes_lora_layers.attribution import ANALYSED, read_run, read_set_gains, with_interval
+from bayes_lora_layers.explorer import find_sets
+from bayes_lora_layers.sweep import set_metrics
+
+folder, shots = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
+run = read_run(folder)
+results, layers, n, bins = run.results, run.results["layers"], run.results["n_test"], run.results["config"]["bins"]
+rng, checked = np.random.default_rng(0), 0
+
+
+def chromium(p):
+    found = next((f for f in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(f).exists()), None)
+    return p.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+def choose(page, positions):
+    for box in page.query_selector_all(".bll-layers input"):
+        if box.is_checked() != (int(box.get_attribute("value")) in positions): box.click()
+    wanted = ",".join(map(str, sorted(positions)))
+    page.wait_for_function("key => document.querySelector('.bll').dataset.shown?.endsWith('|' + key)", arg=wanted)
+
+
+def shown(page, what="metric"): return {m: float(page.get_attribute(f"[data-{what}='{m}']", "data-value") or "nan") for m in ANALYSED}
+
+
+def expect(found, wanted, where, tolerance=2e-6):
+    global checked
+    checked += 1
+    for m in ANALYSED:
+        if not abs(found[m] - wanted[m]) < tolerance: sys.exit(f"{where}: the page shows {m}={found[m]}, the files have {wanted[m]}")
+
+
+with sync_playwright() as p:
+    browser = chromium(p)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    asked, errors = [], []
+    page.on("request", lambda r: asked.append(r.url)); page.on("pageerror", lambda e: errors.append(str(e))); page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.goto(f"file://{(folder / 'report.html').resolve()}")
+    page.wait_for_selector(".bll[data-shown]", state="attached")
+    if shots:
+        shots.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=shots / "desktop.png"); page.screenshot(path=shots / "whole.png", full_page=True)
+    for predictive in results["predictives"]:
+        sets = find_sets(run, predictive)
+        if len(results["predictives"]) > 1: page.check(f".bll input[value='{predictive}']")
+        else: page.wait_for_selector(".bll")
+        metrics = [set_metrics(s, n, bins) for s in sets.sums]
+        if sets.keys is None:
+            for mask in rng.integers(0, len(sets.sums[0]), 50):
+                choose(page, {i for i in range(len(layers)) if mask >> i & 1})
+                expect(shown(page), {m: metrics[0][m][mask] for m in ANALYSED}, f"{predictive}, set {mask:b}")
+                gains, low, high = read_set_gains(folder)["ece"][:, mask]
+                if mask and abs(shown(page, "gain")["ece"] - gains) > 2e-6: sys.exit(f"{predictive}, set {mask:b}: another gain than set_gains.safetensors")
+        for name, subset in results["predictives"][predictive].items():
+            choose(page, {layers.index(l) for l in subset["layers"]})
+            expect(shown(page), subset["metrics"], f"{predictive}, {name}", 2e-5)
+            said, d = page.inner_text("[data-gain='ece']").replace("\u2212", "-"), subset["delta"]["ece"]
+            if with_interval(d) != said: sys.exit(f"{predictive}, {name}: the page says {said}, the files {d}")
+        # every prior that the page offers, on one set
+        choose(page, {len(layers) - 1})
+        key = 1 << len(layers) - 1 if sets.keys is None else sets.keys.index((len(layers) - 1,))
+        slider = page.query_selector("[data-part='slider']")
+        for step in range(int(slider.get_attribute("max")) + 1):
+            before = page.get_attribute(".bll", "data-shown")
+            slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", step)
+            page.wait_for_timeout(150)
+            value = float(page.inner_text("[data-part='value']").split(" ")[0])
+            at = next(i for i, v in enumerate(sets.priors.values()) if len(set(v)) == 1 and abs(v[0] / value - 1) < 6e-3)
+            expect(shown(page), {m: metrics[at][m][key] for m in ANALYSED}, f"{predictive}, prior {value}")
+        page.reload(); page.wait_for_selector(".bll[data-shown]", state="attached")
+    if len(results["predictives"]) == 2 and find_sets(run, "sampled").keys is not None:
+        page.check(".bll input[value='sampled']")
+        choose(page, {0, 2, 5})
+        if "not computed" not in page.inner_text("[data-part='said']"): sys.exit("a set that was not sampled is not said to be so")
+        page.reload(); page.wait_for_selector(".bll[data-shown]", state="attached")
+    # keyboard: the first layer by space, the prior by an arrow
+    page.focus(".bll-layers input"); was = page.is_checked(".bll-layers input"); page.keyboard.press("Space")
+    if page.is_checked(".bll-layers input") == was: sys.exit("space does not toggle a layer")
+    if int(page.get_attribute("[data-part='slider']", "max")):
+        before = page.inner_text("[data-part='value']"); page.focus("[data-part='slider']"); page.keyboard.press("ArrowRight"); page.keyboard.press("ArrowRight"); page.keyboard.press("ArrowLeft"); page.wait_for_timeout(200)
+        if page.inner_text("[data-part='value']") == before: page.keyboard.press("ArrowLeft"); page.wait_for_timeout(200)
+        if page.inner_text("[data-part='value']") == before: sys.exit("arrow keys do not move the prior")
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(page.url); phone.wait_for_selector(".bll[data-shown]", state="attached")
+    if phone.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") > 0 or wide > 0: sys.exit("the page scrolls sideways")
+    if shots:
+        phone.screenshot(path=shots / "phone.png", full_page=True)
+        page.locator(".bll").screenshot(path=shots / "explorer.png")
+        dark = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+        dark.goto(page.url); dark.wait_for_selector(".bll[data-shown]", state="attached"); dark.screenshot(path=shots / "dark.png", full_page=True)
+        page.pdf(path=shots / "report.pdf", format="A4")
+    outside = [u for u in asked if not u.startswith(("file://", "data:", "blob:"))]
+    if outside or errors: sys.exit(f"asked for {outside}, errors {errors}")
+    size = (folder / "report.html").stat().st_size
+    if size > 5e6: sys.exit(f"report.html has {size / 1e6:.1f} MB; expected less than 5")
+print(f"{checked} sets shown as in the result files; keyboard works; nothing asked from outside; {size / 1e6:.1f} MB")
