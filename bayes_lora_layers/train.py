@@ -6,7 +6,7 @@
 __all__ = ['log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 'fit_network', 'fine_tune', 'pretrain_tiny_vit',
            'predict_logits']
 
-# %% ../nbs/03_train.ipynb #c5be0f64
+# %% ../nbs/03_train.ipynb #def2a226
 import json
 import math
 import os
@@ -27,7 +27,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from .data import PixelDataset, batches, digits_parts
 from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
 
-# %% ../nbs/03_train.ipynb #1efe8cab
+# %% ../nbs/03_train.ipynb #2826de8f
 def log_prior_penalty(
     model: nn.Module,
     prior_precision: float,  # lambda, precision of the Gaussian over every LoRA weight
@@ -37,7 +37,7 @@ def log_prior_penalty(
     lora = (p for name, p in model.named_parameters() if "lora_" in name)
     return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
 
-# %% ../nbs/03_train.ipynb #9727d153
+# %% ../nbs/03_train.ipynb #e97959cf
 class MAPTrainer(Trainer):
     "Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is the mean NLL."
 
@@ -51,7 +51,7 @@ class MAPTrainer(Trainer):
         if model.training and self.prior_precision: loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
         return (loss, outputs) if return_outputs else loss
 
-# %% ../nbs/03_train.ipynb #9e8a44e0
+# %% ../nbs/03_train.ipynb #b352d05c
 class LogCallback(TrainerCallback):
     "A progress bar over optimiser steps, and every log record as a line of JSON in a file."
 
@@ -68,7 +68,7 @@ class LogCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs): self.bar.close()
 
-# %% ../nbs/03_train.ipynb #de18624f
+# %% ../nbs/03_train.ipynb #aa33a203
 def last_checkpoint(
     folder: Path,  # the trainer's output folder
 ) -> str | None:
@@ -77,7 +77,7 @@ def last_checkpoint(
         if not (p / "trainer_state.json").exists(): shutil.rmtree(p)
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
-# %% ../nbs/03_train.ipynb #c2af9dda
+# %% ../nbs/03_train.ipynb #64a44041
 def fit_network(
     model: nn.Module,  # trainable parameters are those that require gradients
     train: PixelDataset,
@@ -109,7 +109,7 @@ def fit_network(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 
-# %% ../nbs/03_train.ipynb #cc9e34e5
+# %% ../nbs/03_train.ipynb #10847384
 def fine_tune(
     classifier: Classifier,  # fresh adapters, from `add_lora`
     train: PixelDataset,
@@ -135,7 +135,7 @@ def fine_tune(
     fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning")
     return as_classifier(classifier.peft, classifier.processor, classifier.classes)
 
-# %% ../nbs/03_train.ipynb #47936615
+# %% ../nbs/03_train.ipynb #628825e8
 def pretrain_tiny_vit(
     folder: str | Path,  # gets a transformers model folder in `model/`
     seed: int = 0,
@@ -156,7 +156,7 @@ def pretrain_tiny_vit(
     if shared: _share(folder / "model", shared)
     return folder / "model"
 
-# %% ../nbs/03_train.ipynb #e4c22702
+# %% ../nbs/03_train.ipynb #8343dede
 def _share(source: Path, target: Path) -> None:
     "Copy a folder so that it is there whole or not at all; whoever comes first wins."
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def _share(source: Path, target: Path) -> None:
     try: os.replace(temporary, target)
     except OSError: shutil.rmtree(temporary)
 
-# %% ../nbs/03_train.ipynb #0295926f
+# %% ../nbs/03_train.ipynb #181686de
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,  # pixel_values -> logits
