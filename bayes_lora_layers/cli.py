@@ -6,7 +6,7 @@
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'explain', 'compare', 'make_parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #9b028c18
+# %% ../nbs/10_cli.ipynb #a6e410de
 import argparse
 import json
 import sys
@@ -21,11 +21,11 @@ from pathlib import Path
 import papermill
 import yaml
 
-# %% ../nbs/10_cli.ipynb #18f4cdcf
+# %% ../nbs/10_cli.ipynb #c92868d9
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
 FAILED, WRONG_CALL = 1, 2
 
-# %% ../nbs/10_cli.ipynb #5d6a7599
+# %% ../nbs/10_cli.ipynb #3f1c109f
 def notebook_path() -> Path:
     "The packaged `run_sweep.ipynb`."
     return Path(str(files("bayes_lora_layers") / "run_sweep.ipynb"))
@@ -57,14 +57,12 @@ def chosen_parameters(args: argparse.Namespace) -> dict:
     if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
     return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
 
-# %% ../nbs/10_cli.ipynb #2adfcaab
+# %% ../nbs/10_cli.ipynb #aaa5ec8b
 def run(args: argparse.Namespace) -> int:
-    "Run or resume a sweep by the packaged notebook; a wrong parameter ends it before anything is written."
-    from bayes_lora_layers.sweep import check_folder, config_from
+    "Run or resume a sweep by the packaged notebook, which refuses wrong parameters before it writes anything."
     values = chosen_parameters(args)
-    config = config_from(values)
-    check_folder(config)
-    out = Path(args.notebook or Path(config.output_dir) / "run_sweep.ipynb")
+    folder = Path(values.get("output_dir", yaml.safe_load(notebook_parameters()["output_dir"]["default"])))
+    out = Path(args.notebook or folder / "run_sweep.ipynb")
     with tempfile.TemporaryDirectory() as scratch:  # a refused run must not overwrite a finished one's notebook
         made = Path(scratch) / "run_sweep.ipynb"
         try: papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else sys.stderr, extra_arguments=["--log-level=ERROR"])
@@ -74,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
             return FAILED
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
-    print(f"report: {Path(config.output_dir).resolve() / 'report.html'}\nnotebook: {out.resolve()}")
-    explain(argparse.Namespace(folder=config.output_dir, predictive=None, json=False))
+    print(f"report: {folder.resolve() / 'report.html'}\nnotebook: {out.resolve()}")
+    explain(argparse.Namespace(folder=folder, predictive=None, json=False))
     return 0
 
 def report(args: argparse.Namespace) -> int:
@@ -84,11 +82,11 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-# %% ../nbs/10_cli.ipynb #033dfaaf
+# %% ../nbs/10_cli.ipynb #6947a5cf
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
-    if not path.exists(): raise ValueError(f"folder={args.folder!r} has no {path.name}; expected the output_dir of a finished run")
+    if not path.exists(): raise ValueError(f"folder={str(args.folder)!r} has no {path.name}; expected the output_dir of a finished run")
     found = json.loads(path.read_text())["predictives"]
     if args.predictive not in (None, *found): raise ValueError(f"predictive={args.predictive!r}; expected one out of {list(found)}")
     asked = {p: s for p, s in found.items() if args.predictive in (None, p)}
@@ -110,7 +108,7 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
-# %% ../nbs/10_cli.ipynb #53d80871
+# %% ../nbs/10_cli.ipynb #2c0196ab
 EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1
