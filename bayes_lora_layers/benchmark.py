@@ -9,7 +9,7 @@ __all__ = ['KINDS', 'SKIPPED', 'MODELS', 'vit', 'random_classifier', 'their_laye
            'error_tables', 'ablation', 'where_time_goes', 'memory_action', 'memory_case', 'growth', 'run_benchmark',
            'profiles', 'study_on_gpu', 'main']
 
-# %% ../nbs/benchmarks/speed.ipynb #4505ebef
+# %% ../nbs/benchmarks/speed.ipynb #3a5eff5f
 import argparse
 import platform
 import resource
@@ -38,7 +38,7 @@ from .model import Classifier, add_lora, head_names, in_precision, tiny_vit
 from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs
 from .sweep import DRAW_GROUP, config_from, describe_machine, prepare, write_json
 
-# %% ../nbs/benchmarks/speed.ipynb #dd57e942
+# %% ../nbs/benchmarks/speed.ipynb #c3d8c4e4
 def vit(
     classes: int,
     layers: int = 12,
@@ -77,7 +77,7 @@ def random_classifier(
     for p in head.parameters(): p.mul_(low)
     return classifier, x
 
-# %% ../nbs/benchmarks/speed.ipynb #840c672a
+# %% ../nbs/benchmarks/speed.ipynb #35a810d8
 def their_layer(classifier: Classifier, structure: str, layer: int):
     "laplace-torch's posterior over one layer's LoRA weights, not fitted."
     train_only(classifier, (layer,))
@@ -133,7 +133,7 @@ def full_forwards(classifier: Classifier, posterior: Posterior, x: Tensor, layer
         for k, w in weights.items(): w.sub_(deviations[k][i])
     return total / samples
 
-# %% ../nbs/benchmarks/speed.ipynb #9075e66b
+# %% ../nbs/benchmarks/speed.ipynb #b469442a
 def interleaved(
     jobs: dict[str, Callable],
     repeats: int = 5,
@@ -165,7 +165,7 @@ def forward_operations(classifier: Classifier, x: Tensor) -> float:
     with FlopCounterMode(display=False) as counter: map_logits(classifier, x[:1])
     return float(counter.get_total_flops())
 
-# %% ../nbs/benchmarks/speed.ipynb #d932da6f
+# %% ../nbs/benchmarks/speed.ipynb #e73ae43f
 def linearised_case(
     name: str,
     classifier: Classifier,
@@ -210,7 +210,7 @@ def linearised_case(
                          "prediction floor": operations * len(classifier.classes) / matrix_rate(dtype, device), "their batches": at_once, "theirs on images": len(few), "ours on images": [len(fit_x), len(predict_x)]})
     return rows
 
-# %% ../nbs/benchmarks/speed.ipynb #83b9177d
+# %% ../nbs/benchmarks/speed.ipynb #7108cd53
 def sampled_case(
     name: str,
     classifier: Classifier,
@@ -236,7 +236,7 @@ def sampled_case(
                      "ratio low": scale * t["theirs"]["low"] / t["ours"]["high"], "ratio high": scale * t["theirs"]["high"] / t["ours"]["low"], "floor": operations * samples * blocks / matrix_rate(dtype, str(x.device)), "images": len(x), "samples": samples})
     return rows
 
-# %% ../nbs/benchmarks/speed.ipynb #245eb736
+# %% ../nbs/benchmarks/speed.ipynb #0c6b40f2
 def equal_error(
     classifier: Classifier,  # trained
     posterior: Posterior,
@@ -259,7 +259,7 @@ def equal_error(
         for i, l in enumerate(layers): rows.append({"layer": l, "metric": k, **{f"error, {kind}": float(e[i]) for kind, e in error.items()}, "samples ratio": float((error["shared"][i] / error["fresh"][i]) ** 2)})
     return rows
 
-# %% ../nbs/benchmarks/speed.ipynb #3c1762d2
+# %% ../nbs/benchmarks/speed.ipynb #a6962817
 @torch.no_grad()
 def sample_correlations(
     classifier: Classifier,
@@ -296,7 +296,7 @@ def error_tables(
     return {"schema": 1, "machine": describe_machine(torch.device("cpu")), "run": {"dataset": config.dataset, "structure": config.structure, "prior_precision": posterior.prior_precision[layers[0]]}, "images": len(x), "samples": config.samples, "repeats": repeats,
             "correlations": sample_correlations(setup.classifier, posterior, x[:48], layers), "errors": equal_error(setup.classifier, posterior, x, y, layers, config.samples, repeats, config.bins)}
 
-# %% ../nbs/benchmarks/speed.ipynb #8ed7b19f
+# %% ../nbs/benchmarks/speed.ipynb #38758781
 def ablation(classifier: Classifier, x: Tensor, repeats: int = 3) -> list[dict]:
     "Seconds an image of the linearised and the sampled sweep, as they are and with one idea left out."
     posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
@@ -330,7 +330,7 @@ def where_time_goes(job: Callable) -> dict[str, float]:
     total = sum(shares.values())
     return {k: v / total for k, v in shares.items()}
 
-# %% ../nbs/benchmarks/speed.ipynb #5b6ba2e9
+# %% ../nbs/benchmarks/speed.ipynb #3a7f4622
 def memory_action(
     model: str,
     classes: int,
@@ -361,7 +361,7 @@ def memory_case(model: str, classes: int, actions: list[str], batch: int = 8, de
         rows.append({"model": model, "classes": classes, "batch": batch, "action": action, "peak GB": float(out.stdout.split()[-1]) if out.returncode == 0 else None, "failed": None if out.returncode == 0 else out.stderr.strip().splitlines()[-1][:120]})
     return rows
 
-# %% ../nbs/benchmarks/speed.ipynb #f5c91540
+# %% ../nbs/benchmarks/speed.ipynb #d95ff854
 def growth(repeats: int = 3) -> list[dict]:
     "Seconds of our fit and sweep of 16 images, as one quantity grows."
     rows, start = [], {"classes": 10, "layers": 12, "rank": 8, "images": 16}
@@ -378,7 +378,7 @@ def growth(repeats: int = 3) -> list[dict]:
         rows += [{"grows": what, "value": v, "seconds": t["median"], "low": t["low"], "high": t["high"]} for v, t in interleaved(jobs, repeats).items()]
     return rows
 
-# %% ../nbs/benchmarks/speed.ipynb #18b3f489
+# %% ../nbs/benchmarks/speed.ipynb #680f9a4b
 SKIPPED = {"quick": ["DeiT-Tiny, ViT-B/16, memory, growth: run with 'cpu'", "the study's sizes: run with 'gpu'"], "cpu": ["the study's sizes on a GPU: python -m bayes_lora_layers.benchmark gpu"], "gpu": []}
 MODELS = {"tiny ViT": lambda classes: tiny_vit(classes), "ViT-B/16": lambda classes: vit(classes), "DeiT-Tiny size": lambda classes: vit(classes, width=192)}
 
@@ -418,7 +418,7 @@ def run_benchmark(
     add("linearised", linearised_case("ViT-B/16", *vit_b, theirs_images=1, ours_fit_images=8, ours_predict_images=1, structures=("diag",), batches=(1,), repeats=1, warm_up=False))
     return out
 
-# %% ../nbs/benchmarks/speed.ipynb #d498aaf4
+# %% ../nbs/benchmarks/speed.ipynb #64c94247
 def profiles(classifier: Classifier, x: Tensor) -> list[dict]:
     "Where the time of fit, linearised and sampled sweep goes."
     posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
@@ -462,5 +462,5 @@ def main() -> None:
     results = run_benchmark(given.scale, lambda tables: write_json(Path(given.output), tables))
     print(f"written: {given.output}; skipped: {results['skipped'] or 'nothing'}")
 
-# %% ../nbs/benchmarks/speed.ipynb #1a08b289
+# %% ../nbs/benchmarks/speed.ipynb #604337ce
 if __name__ == "__main__" and "__file__" in globals(): main()  # not inside a notebook

@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOKS', 'NAMING', 'LOOK', 'PAGE', 'TITLE', 'sty
            'correlation_table', 'ranks_table', 'controls_table', 'parts_table', 'priors_table', 'report_cells',
            'explore_runs', 'render_report', 'display_report']
 
-# %% ../nbs/09_report.ipynb #98491413
+# %% ../nbs/09_report.ipynb #57836ab8
 import base64
 import json
 import re
@@ -38,7 +38,7 @@ from .explorer import explorer_html
 from .metrics import ece, reliability_curve, temperature_scale
 from .sweep import ACCURACY_LOSS, read_results, summary_table
 
-# %% ../nbs/09_report.ipynb #a7b74646
+# %% ../nbs/09_report.ipynb #c575709d
 COLOURS = dict(zip(("map", "layer", "full", "temperature"), (sns.color_palette("colorblind")[i] for i in (7, 0, 1, 2))))
 DASHES = {"full": (0, (5, 2)), "temperature": (0, (1, 1.5))}
 
@@ -48,7 +48,7 @@ def style():
     plt.draw_if_interactive()  # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
     with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
 
-# %% ../nbs/09_report.ipynb #5de6b13f
+# %% ../nbs/09_report.ipynb #25f58281
 @dataclass(frozen=True)
 class Run:
     "What a finished run left on disk."
@@ -68,7 +68,7 @@ def load_run(
     summary = analyse(folder) if anew else json.loads((folder / "analysis_summary.json").read_text())
     return Run(folder, results, summary, json.loads((folder / "environment.json").read_text()), load_file(folder / "predictions.safetensors"))
 
-# %% ../nbs/09_report.ipynb #7097c46a
+# %% ../nbs/09_report.ipynb #3412f641
 def _panels(run: Run, height: float, width: float = 4.6) -> tuple[Figure, list]:
     names = list(run.results["predictives"])
     fig, axes = plt.subplots(1, len(names), figsize=(width * len(names), height), squeeze=False, layout="constrained")
@@ -94,7 +94,7 @@ def _legend(fig: Figure, pairs: list) -> None:
     found = {label: h for ax, _ in pairs for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found), frameon=False)
 
-# %% ../nbs/09_report.ipynb #0de0483c
+# %% ../nbs/09_report.ipynb #567c26e5
 def plot_ranked(run: Run) -> Figure:
     "Layers by delta ECE, best on top, with intervals and reference lines."
     with style():
@@ -121,7 +121,7 @@ def plot_sequential(run: Run) -> Figure:
         _legend(fig, pairs)
     return fig
 
-# %% ../nbs/09_report.ipynb #bf309169
+# %% ../nbs/09_report.ipynb #5314a801
 def plot_comparison(run: Run) -> Figure:
     "ECE of the MAP, temperature scaling, the full posterior, groups and every layer."
     with style():
@@ -135,7 +135,7 @@ def plot_comparison(run: Run) -> Figure:
             ax.invert_yaxis(); ax.grid(axis="y", visible=False); ax.locator_params(axis="x", nbins=6); ax.set(xlabel="ECE (lower is better)")
     return fig
 
-# %% ../nbs/09_report.ipynb #481df7b7
+# %% ../nbs/09_report.ipynb #0fbfc9e9
 def plot_reliability(
     labels: np.ndarray,  # true classes
     panels: dict[str, np.ndarray],  # title -> probabilities [n,c]
@@ -160,7 +160,7 @@ def plot_reliability(
         for ax in axes[:, 1:].flat: ax.set_ylabel("")
     return fig
 
-# %% ../nbs/09_report.ipynb #3716b224
+# %% ../nbs/09_report.ipynb #6ea2f7a3
 def _probs(run: Run, subset: str) -> dict[str, np.ndarray]:
     "Probabilities of a subset under each predictive, by title."
     title = subset.replace("full", "all layers").replace(".", " ")
@@ -170,7 +170,7 @@ def _deterministic(run: Run) -> dict[str, np.ndarray]:
     logits = run.predictions["test.logits"]
     return {"MAP": temperature_scale(logits, 1.0), f"temperature {run.results['temperature']['value']:.2f}": temperature_scale(logits, run.results["temperature"]["value"])}
 
-# %% ../nbs/09_report.ipynb #c9d172e5
+# %% ../nbs/09_report.ipynb #57d05a5e
 def plot_calibration(run: Run) -> Figure:
     "Reliability of the MAP, of temperature scaling, of the recommended layers (or the leading one), and of all layers under the first predictive."
     predictive, subsets = next(iter(run.results["predictives"].items()))
@@ -179,12 +179,12 @@ def plot_calibration(run: Run) -> Figure:
     panels = {**_deterministic(run), **{title: run.predictions[f"{predictive}.{name}"].double().numpy() for title, name in named.items()}}
     return plot_reliability(run.predictions["test.labels"].numpy(), panels, run.results["config"]["bins"], ("map", "temperature", "layer", "full"))
 
-# %% ../nbs/09_report.ipynb #81b0fade
+# %% ../nbs/09_report.ipynb #59e8c9a8
 def _listed(layers: Sequence[int]) -> str:
     "For a title: at most six numbers."
     return ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
 
-# %% ../nbs/09_report.ipynb #6451809c
+# %% ../nbs/09_report.ipynb #4088af42
 def plot_prior(run: Run) -> Figure | None:
     "Delta ECE and delta NLL of each layer and of all, against the prior precision (linearised predictive); None when the run has no grid."
     priors = run.results["priors"]
@@ -212,12 +212,12 @@ def plot_prior(run: Run) -> Figure | None:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #a5082822
+# %% ../nbs/09_report.ipynb #59b6b85f
 def _layer_colours(fig: Figure, axes, run: Run) -> None:
     layers = run.results["layers"]
     fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(min(layers), max(layers) + (len(layers) == 1)), sns.color_palette("crest", as_cmap=True)), ax=axes, label="layer")
 
-# %% ../nbs/09_report.ipynb #e7ba2a15
+# %% ../nbs/09_report.ipynb #acb46502
 def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of the best and greedy sets by size, and Shapley values of the layers; None when sets were not scored."
     if "front" not in run.summary or not run.summary["front"][metric]: return None
@@ -238,7 +238,7 @@ def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
         right.set(xlabel="layer, from input to output", ylabel=f"Shapley value in delta {metric.upper()}", xticks=shares.layer[:: max(len(shares) // 12, 1)])
     return fig
 
-# %% ../nbs/09_report.ipynb #6609d41e
+# %% ../nbs/09_report.ipynb #74d5d587
 LOOKS = {"gain": ("o", "layer", True, "the layer"), "rescaled": ("v", "temperature", False, "both temperature-scaled"), "gaussian": ("s", "map", False, "its average covariance for every image"),
          "shuffled": ("x", "map", True, "its covariances shuffled over images"), "equal": ("D", "full", False, "all layers at equal variance")}
 
@@ -258,7 +258,7 @@ def plot_controls(run: Run, metric: str = "ece") -> Figure:
         fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=3, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #23c42660
+# %% ../nbs/09_report.ipynb #081f3271
 def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of each factor and projection in each layer as a heat map; None when the linearised predictive was not computed."
     parts = run.results["parts"].get("linearised", {})
@@ -273,7 +273,7 @@ def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
         ax.set(xlabel="layer, from input to output", ylabel=""); ax.tick_params(axis="y", rotation=0)
     return fig
 
-# %% ../nbs/09_report.ipynb #b5dd92aa
+# %% ../nbs/09_report.ipynb #5b8ccadc
 def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
     "Gains by layer and run with the mean over runs, and a heat map of rank correlations with their intervals."
     k = len(found.gains.columns)
@@ -289,7 +289,7 @@ def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
         right.tick_params(axis="both", rotation=0); plt.setp(right.get_xticklabels(), rotation=30, ha="right")
     return fig
 
-# %% ../nbs/09_report.ipynb #d13a5174
+# %% ../nbs/09_report.ipynb #ac1df828
 def save_plots(run: Run) -> dict[str, Path]:
     "Write every figure of a run to its `plots/` and return the paths by name."
     labels, bins, folder = run.predictions["test.labels"].numpy(), run.results["config"]["bins"], run.folder / "plots"
@@ -309,7 +309,7 @@ def save_plots(run: Run) -> dict[str, Path]:
         paths[name] = folder / f"{name}.png"
     return paths
 
-# %% ../nbs/09_report.ipynb #a0658a1d
+# %% ../nbs/09_report.ipynb #2e2a0662
 def metrics_table(run: Run) -> pd.DataFrame:
     "Every predictor's metrics and delta ECE with its interval, rounded for reading."
     t = summary_table(run.results)
@@ -382,7 +382,7 @@ def priors_table(run: Run, metric: str = "ece") -> pd.DataFrame:
     return pd.DataFrame({"prior": [said.get(name, "fixed") for name in t.prior], "precision": value, "leading layer": t.layer, f"its delta {metric.upper()} [95% interval]": _with_intervals(t.to_dict("records"), "gain"), "all layers": t.full.map(signed),
                          "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format)})
 
-# %% ../nbs/09_report.ipynb #ce9e05ca
+# %% ../nbs/09_report.ipynb #888cdb79
 def _show(html: str, alt: str = ""):
     "A cell without code that displays HTML."
     return new_code_cell("", execution_count=1, outputs=[new_output("display_data", data={"text/html": html, "text/plain": alt})], metadata={"tags": ["remove-input"]})
@@ -395,7 +395,7 @@ def _figure(path: Path, alt: str, how: str = ""):
 
 def _table(frame: pd.DataFrame): return _show(f'<div class="bll-table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>', "table")
 
-# %% ../nbs/09_report.ipynb #a074e985
+# %% ../nbs/09_report.ipynb #3255f106
 RANKED = ("Each dot is the change in expected calibration error (ECE) on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples, without the bias of binned calibration errors, so a dot need not lie in the middle of its bar. "
           "The dashed line is the full posterior, the dotted one temperature scaling fitted on the validation images. A hollow dot loses accuracy.")
 
@@ -422,7 +422,7 @@ def _depth(run: Run, paths: dict[str, Path]) -> list:
     return [new_markdown_cell("## By depth"), _figure(paths["delta_ece_sequential"], "delta ECE by depth", how), new_markdown_cell("Could one have known without the sweep? Rank correlations of the gains with what is known before it. With a dozen layers a correlation has a wide interval; one that holds zero shows nothing."), _table(correlation_table(run))]
 
 def _priors(run: Run, paths: dict[str, Path]) -> list:
-    how = "Lines are single layers, dark to the output: the same curvature under another prior precision. Where a line peaks away from the vertical one, the layer's gain or loss is partly the prior's doing. Diamonds are the precision that was best for the layer on the validation images."
+    how = "Lines are single layers, coloured as the bar at the side tells: the same curvature under another prior precision. Where a line peaks away from the vertical one, the layer's gain or loss is partly the prior's doing. Diamonds are the precision that was best for the layer on the validation images."
     return [new_markdown_cell("## Under other priors"), _figure(paths["prior_precision"], "delta ECE and NLL by prior precision", how), _table(priors_table(run))]
 
 def _sets(run: Run, paths: dict[str, Path]) -> list:
@@ -458,7 +458,7 @@ The numbers behind this page are in `layer_wise_results.json`, `summary_table.cs
 ```"""
     return [new_markdown_cell("## Time and machine"), _table(time_table(run)), new_markdown_cell(text)]
 
-# %% ../nbs/09_report.ipynb #1b05a5fe
+# %% ../nbs/09_report.ipynb #e33e0bb1
 def report_cells(
     run: Run,
     paths: dict[str, Path],  # from `save_plots`
@@ -480,7 +480,7 @@ def explore_runs(folders: Sequence[str | Path]) -> str:
     if len(set(labels)) < len(labels): labels = [str(f) for f in folders]
     return explorer_html(dict(zip(labels, runs)), {k: to_hex(COLOURS[k]) for k in ("layer", "full")})
 
-# %% ../nbs/09_report.ipynb #2bb7f1da
+# %% ../nbs/09_report.ipynb #a5369729
 LOOK = """
 .bll-figure {margin: 1rem 0} .bll-figure img {max-width: 100%; height: auto; display: block}
 .bll-figure figcaption {opacity: .85; font-size: .9em; margin-top: .3rem}
@@ -499,7 +499,7 @@ a {color: #0173b2} code, pre {font-size: .9em} pre {white-space: pre-wrap; overf
 @media print {nav {display: none} body {max-width: none; font-size: 10pt} figure, table, tr, pre {break-inside: avoid} h2, h3 {break-after: avoid} .bll-table {overflow: visible} .bll-table table {font-size: 7.5pt}}
 """
 
-# %% ../nbs/09_report.ipynb #8e952307
+# %% ../nbs/09_report.ipynb #38e2db1f
 TITLE = "Which layers are worth making Bayesian?"
 
 def render_report(
@@ -521,14 +521,14 @@ def render_report(
     out.write_text(_page(body), encoding="utf-8")
     return out
 
-# %% ../nbs/09_report.ipynb #ac20194c
+# %% ../nbs/09_report.ipynb #6d3e929b
 def _page(body: str) -> str:
     "A page around nbconvert's cells, with links to its sections."
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in re.findall(r'<h2 id="([^"]+)">([^<]+)', body))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{TITLE}</title><style>{PAGE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{TITLE}</h1><nav aria-label="contents">{links}</nav><main>{body}</main></body></html>\n'
 
-# %% ../nbs/09_report.ipynb #8d72c8b3
+# %% ../nbs/09_report.ipynb #6c9b5f6b
 def display_report(folder: str | Path) -> None:
     "Show the report's text, tables and figures as outputs of a notebook cell."
     from IPython.display import HTML, Markdown, display
