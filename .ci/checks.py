@@ -160,7 +160,7 @@ def site():
                 text = "".join(c["source"])
                 if c["cell_type"] == "markdown" and text.count("```") % 2: sys.exit(f"{name} has an open fence: {text[:80]!r}")
                 if c["cell_type"] == "markdown" and re.search(r"^#\|", text, re.M): sys.exit(f"{name} shows a directive: {text[:80]!r}")
-                if c["cell_type"] == "code" and (m := re.search(r"^#\|\s*(export\w*|hide|default_exp|slow|exec_doc|eval)\b", text, re.M)) and not re.search(r"^#\|\s*eval:", text, re.M): sys.exit(f"{name} keeps the directive {m[0]!r}: {text[:80]!r}")
+                if c["cell_type"] == "code" and (m := re.search(r"^#\|\s*(export\w*|hide|default_exp|slow|exec_doc)\b", text, re.M)): sys.exit(f"{name} keeps the directive {m[0]!r}: {text[:80]!r}")
                 if any(o["output_type"] == "error" for o in c.get("outputs", [])): sys.exit(f"{name} shows an error: {text[:80]!r}")
     print(f"{len(pages)} pages in order, links lead somewhere, processed pages are clean")
 

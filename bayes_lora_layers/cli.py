@@ -6,14 +6,15 @@
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'explain', 'compare', 'make_parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #a6e410de
+# %% ../nbs/10_cli.ipynb #cb7551be
 import argparse
 import json
-import sys
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -21,15 +22,16 @@ from pathlib import Path
 import papermill
 import yaml
 
-# %% ../nbs/10_cli.ipynb #c92868d9
+# %% ../nbs/10_cli.ipynb #3fe275aa
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
 FAILED, WRONG_CALL = 1, 2
 
-# %% ../nbs/10_cli.ipynb #3f1c109f
+# %% ../nbs/10_cli.ipynb #1f4b3cf7
 def notebook_path() -> Path:
     "The packaged `run_sweep.ipynb`."
     return Path(str(files("bayes_lora_layers") / "run_sweep.ipynb"))
 
+@cache
 def notebook_parameters() -> dict[str, dict]:
     "Name, type, default and explanation of each parameter, as papermill reads them."
     return papermill.inspect_notebook(str(notebook_path()))
@@ -57,21 +59,23 @@ def chosen_parameters(args: argparse.Namespace) -> dict:
     if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
     return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
 
-# %% ../nbs/10_cli.ipynb #aaa5ec8b
+# %% ../nbs/10_cli.ipynb #b7e2f2a9
 def run(args: argparse.Namespace) -> int:
     "Run or resume a sweep by the packaged notebook, which refuses wrong parameters before it writes anything."
     values = chosen_parameters(args)
     folder = Path(values.get("output_dir", yaml.safe_load(notebook_parameters()["output_dir"]["default"])))
     out = Path(args.notebook or folder / "run_sweep.ipynb")
     with tempfile.TemporaryDirectory() as scratch:  # a refused run must not overwrite a finished one's notebook
-        made = Path(scratch) / "run_sweep.ipynb"
+        made, failed = Path(scratch) / "run_sweep.ipynb", None
         try: papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else sys.stderr, extra_arguments=["--log-level=ERROR"])
         except papermill.PapermillExecutionError as e:
             if e.ename == "ValueError": raise ValueError(e.evalue) from None
-            print(f"bayes-lora-layers: {e.ename}: {e.evalue}\nWhat is finished is kept: the same command goes on from there.", file=sys.stderr)
-            return FAILED
+            failed = e
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
+    if failed:
+        print(f"bayes-lora-layers: {failed.ename}: {failed.evalue}\nThe notebook so far is {out}. What is finished is kept: the same command goes on from there.", file=sys.stderr)
+        return FAILED
     print(f"report: {folder.resolve() / 'report.html'}\nnotebook: {out.resolve()}")
     explain(argparse.Namespace(folder=folder, predictive=None, json=False))
     return 0
@@ -82,7 +86,7 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-# %% ../nbs/10_cli.ipynb #6947a5cf
+# %% ../nbs/10_cli.ipynb #2d2ec5c7
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
@@ -108,7 +112,7 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
-# %% ../nbs/10_cli.ipynb #2c0196ab
+# %% ../nbs/10_cli.ipynb #1314f9b0
 EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1

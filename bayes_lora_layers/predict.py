@@ -8,7 +8,7 @@ __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draw
            'pack_scores', 'subset_scores', 'order_scores', 'linearised_probs', 'pushed_probs', 'sampled_probs',
            'dropout_probs', 'BayesianClassifier', 'save_bayesian', 'load_bayesian']
 
-# %% ../nbs/06_predict.ipynb #9b470b9e
+# %% ../nbs/06_predict.ipynb #0a9317ce
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from .curvature import budget_bytes, head_weight, identity_cotangents, map_logit
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from .model import ROLES, Classifier, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
 
-# %% ../nbs/06_predict.ipynb #2c71bb68
+# %% ../nbs/06_predict.ipynb #7fc9d7e2
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     "Where backward passes start and with how many directions: at the head's input when it has fewer features than classes (then with the head's weight `[c, d]`), else at the logits."
     W, classes = head_weight(classifier), len(classifier.classes)
@@ -49,7 +49,7 @@ def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
         else: groups.append((l,))
     return groups
 
-# %% ../nbs/06_predict.ipynb #6926e318
+# %% ../nbs/06_predict.ipynb #54b35d44
 @dataclass(frozen=True)
 class LayerCovariances:
     "What each layer contributes to the covariance of the logits under each prior precision of a grid."
@@ -69,7 +69,7 @@ class LayerCovariances:
         if self.head is None: return self.ends[0].diagonal(dim1=-2, dim2=-1)
         return torch.stack([((self.head @ end) * self.head).sum(-1) for end in self.ends[0]])
 
-# %% ../nbs/06_predict.ipynb #8d422110
+# %% ../nbs/06_predict.ipynb #d82368f9
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
@@ -106,7 +106,7 @@ def layer_covariances(
         if not total[:, i].isfinite().all(): raise FloatingPointError(f"linearised predictive: the covariance of layer {layer} is not finite")
     return LayerCovariances(logits, total, W, weights)
 
-# %% ../nbs/06_predict.ipynb #6e4de1ef
+# %% ../nbs/06_predict.ipynb #6ac9515c
 def probit_probs(
     logits: Float[Tensor, "n c"],
     variance: Float[Tensor, "... n c"],  # diagonal of the logit covariance
@@ -145,7 +145,7 @@ def mc_probs(
     drawn = (z if z.dim() == 2 else z.transpose(0, 1)) @ covariance_factor(covariance).transpose(1, 2)
     return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1).mean(1)
 
-# %% ../nbs/06_predict.ipynb #6b5e1dcb
+# %% ../nbs/06_predict.ipynb #cf9e003e
 @contextmanager
 def _hooks(handles: list):
     try: yield
@@ -167,7 +167,7 @@ def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, o
     handle = classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier), _hooks([handle]): return classifier.network(one)
 
-# %% ../nbs/06_predict.ipynb #6dfc9e61
+# %% ../nbs/06_predict.ipynb #081c31fc
 class _Moved(torch.autograd.Function):
     "A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes differ."
 
@@ -183,7 +183,7 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
 
-# %% ../nbs/06_predict.ipynb #af8f56d2
+# %% ../nbs/06_predict.ipynb #bde61377
 def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
@@ -212,7 +212,7 @@ def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
     stream_gradients(classifier, x, identity_cotangents, visit, layers=layers, rows=rows, at_head=W is not None)
     return total if W is None else total @ W.T
 
-# %% ../nbs/06_predict.ipynb #a782f196
+# %% ../nbs/06_predict.ipynb #e52e56ec
 @torch.no_grad()
 def logit_deviations(
     classifier: Classifier,
@@ -238,7 +238,7 @@ def choose_engine(
     cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
     return min(cost, key=cost.get), cost
 
-# %% ../nbs/06_predict.ipynb #7e664ab9
+# %% ../nbs/06_predict.ipynb #f9dc420f
 def pass_directions(classifier: Classifier) -> int:
     "Size of a covariance in `LayerCovariances`: the number of classes, or of the head's features when they are fewer."
     return _start(classifier)[1]
@@ -277,7 +277,7 @@ def subset_probs(
     "Average softmax of each subset of layers."
     return torch.stack([(logits[..., None] + changes[list(s)].sum(0)).softmax(1).mean(-1) for s in subsets])
 
-# %% ../nbs/06_predict.ipynb #51c53f91
+# %% ../nbs/06_predict.ipynb #7e36c239
 def pack_scores(
     probs: Float[Tensor, "... n c"],
     labels: Int[Tensor, "n"],
@@ -308,7 +308,7 @@ def order_scores(
     zero = torch.zeros_like(changes[:1])
     return torch.cat([pack_scores((logits[..., None] + torch.cat([zero, changes[o].cumsum(0)])).softmax(2).mean(-1), labels) for o in orders.to(changes.device)])
 
-# %% ../nbs/06_predict.ipynb #c0e462e0
+# %% ../nbs/06_predict.ipynb #1ccd9fbb
 CACHED = 1 << 19  # numbers
 
 def _all_sets(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c"]:
@@ -329,7 +329,7 @@ def _sums_of_subsets(changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c 
     for d in changes: sums = torch.cat([sums, sums + d])  # the new layer is the next higher bit
     return sums
 
-# %% ../nbs/06_predict.ipynb #e4814c5d
+# %% ../nbs/06_predict.ipynb #3a2d2253
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
@@ -369,7 +369,7 @@ def pushed_probs(
     probs = torch.stack([subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes])
     return {"logits": logits, "probs": probs[0], "variance": changes[0].square().mean(-1), "grid": probs[1:]}
 
-# %% ../nbs/06_predict.ipynb #d496f1d3
+# %% ../nbs/06_predict.ipynb #05e9e35b
 def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int) -> dict[nn.Module, Callable]:
     "Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch holds one part for each sample."
     samples = len(next(iter(deviations.values())))
@@ -407,7 +407,7 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
     stacked = h.repeat(samples, *[1] * (h.dim() - 1))
     return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
 
-# %% ../nbs/06_predict.ipynb #85ce7d79
+# %% ../nbs/06_predict.ipynb #64bf6a2b
 @torch.no_grad()
 def sampled_probs(
     classifier: Classifier,
@@ -443,7 +443,7 @@ def sampled_probs(
         raise FloatingPointError(f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is too wide")
     return {"logits": logits + shift, "probs": probs, "blocks": means}
 
-# %% ../nbs/06_predict.ipynb #585cd761
+# %% ../nbs/06_predict.ipynb #f754a2b5
 @torch.no_grad()
 def dropout_probs(
     classifier: Classifier,  # with LoRA dropout
@@ -461,7 +461,7 @@ def dropout_probs(
         finally:
             for m in drops: m.eval()
 
-# %% ../nbs/06_predict.ipynb #beb04159
+# %% ../nbs/06_predict.ipynb #d791cd6c
 @dataclass(frozen=True)
 class BayesianClassifier:
     "A classifier and the posterior around it, ready to be called on images."
@@ -484,7 +484,7 @@ class BayesianClassifier:
         if not self.posterior.layers: return torch.cat([self.classifier.network(part).detach().softmax(-1) for part in x.split(rows)]).cpu()
         return torch.cat([linearised_probs(self.classifier, self.posterior, part, [self.posterior.layers], normals, memory_budget=memory_budget)["probs"][0] for part in x.split(rows)]).cpu()
 
-# %% ../nbs/06_predict.ipynb #855820f0
+# %% ../nbs/06_predict.ipynb #44acd0c5
 def save_bayesian(
     classifier: Classifier,
     posterior: Posterior,  # from `restrict`
@@ -495,7 +495,7 @@ def save_bayesian(
     save_adapter(classifier, folder)
     save_posterior(posterior, Path(folder) / "posterior.safetensors")
     model = getattr(config, "_name_or_path", "")
-    belongs = {"schema": 1, "model": str(Path(model).resolve()) if Path(model).is_dir() else model, "image_size": getattr(config, "image_size", 0), "classes": list(classifier.classes)}
+    belongs = {"schema": 1, "model": str(Path(model).resolve()) if Path(model).is_dir() else model, "image_size": getattr(config, "image_size", 0)}  # `save_adapter` wrote the classes
     (Path(folder) / "bayesian.json").write_text(json.dumps(belongs, indent=1) + "\n")
 
 def load_bayesian(
@@ -507,7 +507,7 @@ def load_bayesian(
     path = Path(folder) / "bayesian.json"
     belongs = json.loads(path.read_text()) if path.exists() else {}
     if belongs.get("schema") != 1: raise ValueError(f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote")
-    classes = tuple(belongs["classes"])
+    classes = tuple(json.loads((Path(folder) / "base.json").read_text())["classes"])
     classifier = load_adapter(*load_base(model or belongs["model"], classes, image_size=belongs["image_size"]), classes, folder)
     classifier.network.to(device)
     return BayesianClassifier(classifier, load_posterior(Path(folder) / "posterior.safetensors", classifier))
