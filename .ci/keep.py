@@ -3,9 +3,9 @@ import json
 import sys
 from pathlib import Path
 
-from bayes_lora_layers.attribution import analyse
+from bayes_lora_layers.attribution import analyse, read_run
 
 run, kept = map(Path, sys.argv[1:])
-analyse(run)
+analyse(read_run(run))
 kept.mkdir(parents=True, exist_ok=True)
 for name in ("layer_wise_results.json", "analysis_summary.json"): (kept / name).write_text(json.dumps(json.loads((run / name).read_text()), separators=(",", ":")) + "\n")

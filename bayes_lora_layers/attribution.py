@@ -9,7 +9,7 @@ __all__ = ['SET_DRAWS', 'PREDICTORS', 'KINDS', 'ANALYSED', 'SET_GAINS', 'Finishe
            'control_table', 'only_temperature', 'say_temperature', 'signed', 'with_interval', 'Verdict', 'recommend',
            'headline', 'analyse', 'read_set_gains', 'say_ties', 'Comparison', 'compare']
 
-# %% ../nbs/08_attribution.ipynb #957dce9e
+# %% ../nbs/08_attribution.ipynb #c3f78df4
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,7 +26,7 @@ from scipy.stats import spearmanr, t as student
 from .metrics import Gains, Metric, Scores, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, write_atomically, write_json
 
-# %% ../nbs/08_attribution.ipynb #517d1c56
+# %% ../nbs/08_attribution.ipynb #ddc577b0
 @dataclass(frozen=True)
 class Finished:
     "What a finished run left on disk."
@@ -62,7 +62,7 @@ def read_run(folder: str | Path) -> Finished:
     results, sets = read_results(folder), folder / "subsets.safetensors"
     return Finished(folder, results, load_file(folder / "predictions.safetensors"), load_file(sets) if sets.exists() else {})
 
-# %% ../nbs/08_attribution.ipynb #df8ba3b3
+# %% ../nbs/08_attribution.ipynb #508bb772
 def layer_gains(
     results: dict,  # from `read_results`
     predictive: str,  # 'linearised' or 'sampled'
@@ -76,7 +76,7 @@ def layer_gains(
         rows.append({"layer": subset["layers"][0], "gain": d["estimate"], "low": d["low"], "high": d["high"], "delta_accuracy": subset["delta"]["accuracy"]["estimate"]})
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/08_attribution.ipynb #e15ff25d
+# %% ../nbs/08_attribution.ipynb #a5c2ad0e
 def max_t(
     draws: Float[np.ndarray, "draws k"],
     centre: Float[np.ndarray, "k"],
@@ -113,7 +113,7 @@ def layer_ranks(run: Finished, predictive: str, metric: str = "ece") -> pd.DataF
     gains = paired_gains(run.metrics[metric], run.at_map(), [run.scores(predictive, f"layer.{l}") for l in run.swept], run.counts())
     return rank_table(gains, run.swept)
 
-# %% ../nbs/08_attribution.ipynb #e0d66f58
+# %% ../nbs/08_attribution.ipynb #04937537
 def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
     "Weight of each set's value in each layer's Shapley value."
     m = np.arange(2 ** layers)
@@ -133,7 +133,7 @@ def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
         rows.append(np.where(inside == 1, -1, 1) * w[size - inside])
     return np.stack(rows) if rows else np.zeros((0, len(m)))
 
-# %% ../nbs/08_attribution.ipynb #3ca4cba7
+# %% ../nbs/08_attribution.ipynb #777c4ff5
 SET_DRAWS = 200  # resamples of all sets
 
 def set_gains(
@@ -172,7 +172,7 @@ def interactions(run: Finished, gains: Gains) -> pd.DataFrame | None:
     half, centre, (a, b) = 1.96 * (gains.draws @ W.T).std(0), W @ gains.centre, np.array(list(combinations(layers, 2))).reshape(-1, 2).T
     return pd.DataFrame({"a": a, "b": b, "value": W @ gains.estimate, "low": centre - half, "high": centre + half})
 
-# %% ../nbs/08_attribution.ipynb #6e054af6
+# %% ../nbs/08_attribution.ipynb #7843b710
 def front(
     run: Finished,
     metric: str = "ece",
@@ -198,7 +198,7 @@ def front(
                      "weights": sum(run.results["parameters"][l] for l in inside), "repeats": 1 - inside[0] / len(layers)})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #55e2b151
+# %% ../nbs/08_attribution.ipynb #4e9d69d7
 def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
     "One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own prior."
     names, deltas = results["priors"]["names"], results["priors"]["delta"]
@@ -212,7 +212,7 @@ def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
                      "full": of("full", g), "agreement": agreement["estimate"] if agreement else np.nan})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #4adb47cf
+# %% ../nbs/08_attribution.ipynb #63d894f9
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
@@ -221,7 +221,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return {"estimate": rho, "low": float(np.tanh(z - half)), "high": float(np.tanh(z + half))}
 
-# %% ../nbs/08_attribution.ipynb #5e3b7a9d
+# %% ../nbs/08_attribution.ipynb #1422a7a1
 def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     "Shapley value of each layer (rows) under each prior precision (columns), from all sets."
     sums = run.sets["subsets.sums"].numpy()
@@ -229,7 +229,7 @@ def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     sign = -1 if metric == "accuracy" else 1
     return pd.DataFrame({name: shapley_weights(len(run.results["layers"])) @ (sign * (v[0] - v)) for name, v in zip(run.results["priors"]["names"], values)}, index=pd.Index(run.results["layers"], name="layer"))
 
-# %% ../nbs/08_attribution.ipynb #8043b7b4
+# %% ../nbs/08_attribution.ipynb #78b7ee46
 PREDICTORS = ("depth", "curvature_trace", "effective_dimension", "lora_norm", "mean_logit_variance")
 
 def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
@@ -238,7 +238,7 @@ def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
     known = {"depth": results["layers"], **{k: results[k] for k in PREDICTORS[1:] if results.get(k)}}
     return {k: rank_correlation([v[position[l]] for l in gains.layer], gains.gain.tolist()) for k, v in known.items()}
 
-# %% ../nbs/08_attribution.ipynb #2fc2a860
+# %% ../nbs/08_attribution.ipynb #4ed9b5a6
 def control_table(results: dict, predictive: str, metric: str = "ece") -> pd.DataFrame:
     "One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the gain of each control."
     controls, rows = results["controls"] if predictive == "linearised" and results["controls"] else {}, []
@@ -264,7 +264,7 @@ def say_temperature(results: dict, predictive: str, metric: str = "ece") -> str:
     said = [f"{_say(only)} only {_verb(only, 'acts', 'act')} as a temperature."] if only else []
     return " ".join([*said, *([f"{_say(more)} {_verb(more, 'does', 'do')} more than a temperature."] if more else [])])
 
-# %% ../nbs/08_attribution.ipynb #cace0994
+# %% ../nbs/08_attribution.ipynb #cc4fd55e
 def signed(value: float, digits: int = 4) -> str:
     "A gain as it is written everywhere: with its sign, and no minus before a zero."
     return f"{round(value, digits) + 0.0:+.{digits}f}"
@@ -273,7 +273,7 @@ def with_interval(d, value: str = "estimate", low: str = "low", high: str = "hig
     "A gain and its interval, out of a mapping."
     return f"{signed(d[value])} [{signed(d[low])}, {signed(d[high])}]"
 
-# %% ../nbs/08_attribution.ipynb #93818ead
+# %% ../nbs/08_attribution.ipynb #14274027
 @dataclass(frozen=True)
 class Verdict:
     "What one predictive's numbers say; `kind` is one of `KINDS`."
@@ -305,13 +305,15 @@ def recommend(
     if _too_wide(chosen): return Verdict("too wide", (), f"{_say(layers)}, chosen on the validation images, {_verb(layers, 'loses', 'lose')} accuracy on the test images: {with_interval(chosen['delta']['accuracy'])}.", f"The posterior is too wide. Try a larger laplace_prior_precision. {notes}".strip())
     if d["high"] <= 0 or d["centre"] <= 0: return Verdict("no layer helps", (), f"No layer helps: {_say(layers).lower()}, best on the validation images, {_verb(layers, 'changes', 'change')} {name} by {with_interval(d)} on the test images.", notes)
     if d["low"] <= 0:
-        needed = int(np.ceil(results["n_test"] * ((d["centre"] - d["low"]) / d["centre"]) ** 2 / 100) * 100)
+        needed = results["n_test"] * ((d["centre"] - d["low"]) / d["centre"]) ** 2
+        step = max(10 ** (len(str(int(needed))) - 2), 100)  # two digits are more than such a number deserves
+        needed = int(np.ceil(needed / step) * step)
         return Verdict("not enough images", layers, f"Not enough test images to tell: {_say(layers).lower()} {_verb(layers, 'is', 'are')} ahead with {with_interval(d)} in {name}.", f"About {needed:,} test images would do. {notes}".strip())
     answer = f"Make {_say(layers).lower()} Bayesian: {name} improves by {with_interval(d)}, and temperature scaling alone by {signed(results['temperature']['delta'][metric]['estimate'])}."
     size = f"Accuracy changes by {signed(chosen['delta']['accuracy']['estimate'])}. It is the smallest set of layers with {ENOUGH:.0%} of the best gain on the validation images."
     return Verdict("layers", layers, answer, " ".join([size, _beyond(results, chosen, layers, metric), _price(results, chosen), notes]).strip())
 
-# %% ../nbs/08_attribution.ipynb #11584de8
+# %% ../nbs/08_attribution.ipynb #a62b53c4
 def _say(layers) -> str:
     names = [str(l) for l in sorted(layers)]
     return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
@@ -342,7 +344,7 @@ def _notes(results: dict, predictive: str, metric: str) -> list[str]:
     if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone {_verb(harmful, 'loses', 'lose')} over {ACCURACY_LOSS:.0%} accuracy.")
     return notes
 
-# %% ../nbs/08_attribution.ipynb #db8746dd
+# %% ../nbs/08_attribution.ipynb #6a6223a5
 def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     subsets, verdict, t, name = results["predictives"][predictive], recommend(results, predictive, metric), results["temperature"]["delta"][metric], metric.upper()
@@ -353,13 +355,12 @@ def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
             f"delta {name}: {with_interval(d[metric])}, from {results['map'][metric]:.4f} at the MAP; accuracy {signed(d['accuracy']['estimate'])}; best single layer: {int(lead.layer)} with {signed(lead.gain)}",
             f"temperature scaling: {with_interval(t)}"]
 
-# %% ../nbs/08_attribution.ipynb #14f7924f
+# %% ../nbs/08_attribution.ipynb #527ef8e2
 ANALYSED = ("ece", "nll", "brier", "accuracy")
 SET_GAINS = "set_gains.safetensors"
 
-def analyse(folder: str | Path) -> dict:
+def analyse(run: Finished) -> dict:
     "Draw the conclusions of a finished run and write them to its `analysis_summary.json`."
-    run = read_run(folder)
     summary = {"schema": 2, "n_test": run.results["n_test"], "predictives": {}}
     for p in run.results["predictives"]:
         gains, verdict = layer_gains(run.results, p), recommend(run.results, p)
@@ -391,10 +392,10 @@ def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
     return f"{_say(layers)} cannot be told apart." if len(layers) > 1 else f"{_say(layers)} leads beyond doubt."
 
-# %% ../nbs/08_attribution.ipynb #1fba18da
+# %% ../nbs/08_attribution.ipynb #8f303412
 def _records(table: pd.DataFrame) -> list[dict]: return [{k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in table.to_dict("records")]
 
-# %% ../nbs/08_attribution.ipynb #4d6606d6
+# %% ../nbs/08_attribution.ipynb #3deb488a
 @dataclass(frozen=True)
 class Comparison:
     "Several runs side by side."

@@ -6,7 +6,7 @@
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'explain', 'compare', 'make_parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #cb7551be
+# %% ../nbs/10_cli.ipynb #528c85d7
 import argparse
 import json
 import shutil
@@ -22,11 +22,11 @@ from pathlib import Path
 import papermill
 import yaml
 
-# %% ../nbs/10_cli.ipynb #3fe275aa
+# %% ../nbs/10_cli.ipynb #d54d9eea
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
 FAILED, WRONG_CALL = 1, 2
 
-# %% ../nbs/10_cli.ipynb #1f4b3cf7
+# %% ../nbs/10_cli.ipynb #26b1395c
 def notebook_path() -> Path:
     "The packaged `run_sweep.ipynb`."
     return Path(str(files("bayes_lora_layers") / "run_sweep.ipynb"))
@@ -59,7 +59,7 @@ def chosen_parameters(args: argparse.Namespace) -> dict:
     if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
     return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
 
-# %% ../nbs/10_cli.ipynb #b7e2f2a9
+# %% ../nbs/10_cli.ipynb #99f1c78f
 def run(args: argparse.Namespace) -> int:
     "Run or resume a sweep by the packaged notebook, which refuses wrong parameters before it writes anything."
     values = chosen_parameters(args)
@@ -86,7 +86,7 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-# %% ../nbs/10_cli.ipynb #2d2ec5c7
+# %% ../nbs/10_cli.ipynb #8faeaf41
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
@@ -112,7 +112,7 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
-# %% ../nbs/10_cli.ipynb #1314f9b0
+# %% ../nbs/10_cli.ipynb #3415635d
 EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1
