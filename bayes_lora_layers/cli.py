@@ -6,7 +6,7 @@
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'explain', 'compare', 'make_parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #528c85d7
+# %% ../nbs/10_cli.ipynb #9f48b3c2
 import argparse
 import json
 import shutil
@@ -22,11 +22,11 @@ from pathlib import Path
 import papermill
 import yaml
 
-# %% ../nbs/10_cli.ipynb #d54d9eea
+# %% ../nbs/10_cli.ipynb #d6eb23a9
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
 FAILED, WRONG_CALL = 1, 2
 
-# %% ../nbs/10_cli.ipynb #26b1395c
+# %% ../nbs/10_cli.ipynb #beb54542
 def notebook_path() -> Path:
     "The packaged `run_sweep.ipynb`."
     return Path(str(files("bayes_lora_layers") / "run_sweep.ipynb"))
@@ -59,17 +59,19 @@ def chosen_parameters(args: argparse.Namespace) -> dict:
     if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
     return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
 
-# %% ../nbs/10_cli.ipynb #99f1c78f
+# %% ../nbs/10_cli.ipynb #c7628643
 def run(args: argparse.Namespace) -> int:
     "Run or resume a sweep by the packaged notebook, which refuses wrong parameters before it writes anything."
     values = chosen_parameters(args)
     folder = Path(values.get("output_dir", yaml.safe_load(notebook_parameters()["output_dir"]["default"])))
     out = Path(args.notebook or folder / "run_sweep.ipynb")
+    written = lambda: max((p.stat().st_mtime_ns for p in folder.rglob("*")), default=0)
+    before = written()
     with tempfile.TemporaryDirectory() as scratch:  # a refused run must not overwrite a finished one's notebook
         made, failed = Path(scratch) / "run_sweep.ipynb", None
         try: papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else sys.stderr, extra_arguments=["--log-level=ERROR"])
         except papermill.PapermillExecutionError as e:
-            if e.ename == "ValueError": raise ValueError(e.evalue) from None
+            if e.ename == "ValueError" and written() == before: raise ValueError(e.evalue) from None  # refused before any work
             failed = e
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
@@ -86,7 +88,7 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-# %% ../nbs/10_cli.ipynb #8faeaf41
+# %% ../nbs/10_cli.ipynb #4a855096
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
@@ -112,7 +114,7 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
-# %% ../nbs/10_cli.ipynb #3415635d
+# %% ../nbs/10_cli.ipynb #95f1e28e
 EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1
