@@ -7,7 +7,7 @@ __all__ = ['STRUCTURES', 'folded_share', 'fit_laplace', 'parameter_layers', 'evi
            'Posterior', 'freeze', 'with_prior', 'restrict', 'sample_deviations', 'curvature_trace',
            'effective_dimension', 'save_posterior', 'load_posterior']
 
-# %% ../nbs/05_laplace.ipynb #530bef25
+# %% ../nbs/05_laplace.ipynb #3c857419
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from .curvature import LoRAGGN, find_head
 from .model import Classifier, Site, adapter_fingerprint, in_precision
 
-# %% ../nbs/05_laplace.ipynb #453db2f3
+# %% ../nbs/05_laplace.ipynb #142b906b
 STRUCTURES = {"diag": DiagLaplace, "kron": KronLaplace}
 
 def folded_share(
@@ -61,20 +61,20 @@ def fit_laplace(
     la.fit(loader, progress_bar=progress)
     return la
 
-# %% ../nbs/05_laplace.ipynb #973d19d1
+# %% ../nbs/05_laplace.ipynb #e9d58bfa
 def parameter_layers(classifier: Classifier) -> list[int]:
     "The layer of each LoRA weight, in laplace-torch's parameter order."
     layer = {p: s.layer for s in classifier.sites for p in s.parameters}
     return [layer[n] for n, p in classifier.network.named_parameters() if p.requires_grad]
 
-# %% ../nbs/05_laplace.ipynb #31ec0c76
+# %% ../nbs/05_laplace.ipynb #e9b80764
 def _top(f, low: float = -7.0, high: float = 16.0) -> float:
     "Maximum of a function of log precision: the best of a coarse grid, refined between its neighbours."
     grid = torch.linspace(low, high, 24).tolist()
     i = max(range(24), key=lambda j: f(grid[j]))
     return minimize_scalar(lambda v: -f(v), bounds=(grid[max(i - 1, 0)], grid[min(i + 1, 23)]), method="bounded", options={"xatol": 1e-3}).x
 
-# %% ../nbs/05_laplace.ipynb #5ad2bd61
+# %% ../nbs/05_laplace.ipynb #423c27e9
 @torch.no_grad()
 def evidence_prior(
     la: ParametricLaplace,  # from `fit_laplace`
@@ -93,7 +93,7 @@ def evidence_prior(
     la.prior_precision = as_tensor(best)
     return best
 
-# %% ../nbs/05_laplace.ipynb #ffbd7a7c
+# %% ../nbs/05_laplace.ipynb #09cf823f
 class _HeadDiagonal(GGNInterface):
     "The diagonal GGN of a linear map in closed form."
     def diag(self, X, y, **kwargs):
@@ -103,19 +103,20 @@ class _HeadDiagonal(GGNInterface):
         parts = [(q.T @ X ** 2).flatten(), *([q.sum(0)] if self.model.bias is not None else [])]
         return self.factor * self.lossfunc(logits, y).detach(), torch.cat(parts).detach()
 
-# %% ../nbs/05_laplace.ipynb #b2e2fa58
+# %% ../nbs/05_laplace.ipynb #b37cd149
 def head_laplace(
     classifier: Classifier,
     features: Float[Tensor, "n d"],  # of training images, from `head_features`
     labels: Int[Tensor, "n"],
-    structure: str = "diag",  # 'diag' or 'kron'
+    structure: str = "diag",  # one of `STRUCTURES`
 ) -> ParametricLaplace:
     "laplace-torch's posterior over weight and bias of the head, its prior precision by evidence. Raises `ValueError` when the head is not a single linear map."
     head = find_head(classifier)
     if not isinstance(head, nn.Linear): raise ValueError("last-layer Laplace needs a head that is a single linear map")
     linear = nn.Linear(head.in_features, head.out_features, bias=head.bias is not None, device=features.device, dtype=features.dtype)
     linear.load_state_dict({k: v.to(features) for k, v in head.state_dict().items()})
-    la = STRUCTURES[structure](linear, "classification", **({"backend": _HeadDiagonal} if structure == "diag" else {}))
+    kind = STRUCTURES[structure]
+    la = kind(linear, "classification", **({"backend": _HeadDiagonal} if issubclass(kind, DiagLaplace) else {}))
     la.fit(DataLoader(TensorDataset(features, labels), batch_size=256))
     with torch.no_grad(): la.prior_precision = float(torch.tensor(_top(lambda v: float(la.log_marginal_likelihood(prior_precision=torch.tensor(v).exp())))).exp())
     return la
@@ -133,7 +134,7 @@ def head_covariance(
     of_weight, of_bias = variance[: weight.numel()].reshape(weight.shape), variance[weight.numel() :]
     return la.model(features).detach(), torch.diag_embed(features ** 2 @ of_weight.T + (of_bias if len(of_bias) else 0)).detach()
 
-# %% ../nbs/05_laplace.ipynb #63d93be0
+# %% ../nbs/05_laplace.ipynb #811aaf34
 @dataclass(frozen=True)
 class Posterior:
     "Gaussian over LoRA weights centred at the MAP, block-diagonal over weights, stochastic only in `layers`."
@@ -157,7 +158,7 @@ class Posterior:
         move = lambda t: t.to(device, dtype)
         return replace(self, curvature={k: move(v) for k, v in self.curvature.items()}, basis={k: (move(a), move(b)) for k, (a, b) in self.basis.items()})
 
-# %% ../nbs/05_laplace.ipynb #9c576694
+# %% ../nbs/05_laplace.ipynb #b4d30f7e
 def freeze(
     la: ParametricLaplace,  # from `fit_laplace`
     classifier: Classifier,
@@ -196,7 +197,7 @@ def restrict(
     if unknown: raise ValueError(f"layers={unknown} are not in the posterior; expected layers out of {known}")
     return replace(posterior, layers=layers)
 
-# %% ../nbs/05_laplace.ipynb #f6d1afdf
+# %% ../nbs/05_laplace.ipynb #8ba17eee
 def sample_deviations(
     posterior: Posterior,
     samples: int,  # s
@@ -216,7 +217,7 @@ def sample_deviations(
             out[name] = z
     return out
 
-# %% ../nbs/05_laplace.ipynb #f2179985
+# %% ../nbs/05_laplace.ipynb #3a600bd1
 def curvature_trace(posterior: Posterior) -> dict[int, float]:
     "Trace of the GGN of each layer, summed over training images."
     return _by_layer(posterior, lambda h, prior: h.double().sum())
@@ -225,14 +226,14 @@ def effective_dimension(posterior: Posterior) -> dict[int, float]:
     "Number of directions of each layer determined by the data, between 0 and its number of weights (MacKay 1992)."
     return _by_layer(posterior, lambda h, prior: (h.double() / (h.double() + prior)).sum())
 
-# %% ../nbs/05_laplace.ipynb #4d491eb2
+# %% ../nbs/05_laplace.ipynb #9e1ff89d
 def _by_layer(posterior, f) -> dict[int, float]:
     total = dict.fromkeys(sorted({s.layer for s in posterior.sites}), 0.0)
     for s in posterior.sites:
         for p in (p for p in s.parameters if p in posterior.curvature): total[s.layer] += float(f(posterior.curvature[p], posterior.prior_precision[s.layer]))
     return total
 
-# %% ../nbs/05_laplace.ipynb #53489003
+# %% ../nbs/05_laplace.ipynb #90cba7d3
 def save_posterior(
     posterior: Posterior,
     path: str | Path,  # a .safetensors file
