@@ -30,6 +30,7 @@ class PriorOnly(DiagLaplace):
 
 
 STRUCTURES |= {"shared": PerFactor, "prior": PriorOnly}
+if len(sys.argv) != 4 or sys.argv[2] not in ("factor", "none"): sys.exit(__doc__)
 run, kind, out = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 config = yaml.safe_load((run / "config.yaml").read_text())
 config |= {"adapter": config["adapter"] or str(run / "adapter"), "predictives": ["linearised"], "subsets": 0, "prior_grid": [], "sampled_parts": False, "output_dir": out}

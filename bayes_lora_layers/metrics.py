@@ -78,7 +78,7 @@ class Metric:
     statistics: Callable  # Scores -> [n,k]
     reduce: Callable  # [...,k] -> [...]
     higher_is_better: bool = False
-    bins: int | None = None  # of calibration errors: the statistics are signed gaps of bins in order of confidence
+    bins: int | None = None  # of calibration errors, which sum absolute gaps: the statistics are the signed gaps of bins in order of confidence
 
     def of(self, scores: Scores) -> float: return float(self.reduce(self.statistics(scores).mean(0)))
 
@@ -290,7 +290,7 @@ def unbiased_ece(
     bins: int,
     folds: int = FOLDS,
 ) -> Float[np.ndarray, "..."]:
-    "Sum over bins of `cross_fitted` and what it falls short of at the `smoothed_gap`. Nearly unbiased, and not for small differences between neighbouring bins' signs: no estimator is free of bias there (Cai and Low 2011)."
+    "Sum over bins of `cross_fitted` and what it falls short of at the `smoothed_gap`. Some bias is left where gaps are about as large as their noise; no estimator is free of it there (Cai and Low 2011)."
     gap = np.abs(smoothed_gap(mean, error, bins))
     wrong_sign = ndtr(-np.sqrt((folds - 1) / folds) * gap / np.where(error > 0, error, 1))
     return (cross_fitted(mean, error, folds) + np.where(error > 0, 2 * gap * wrong_sign, 0)).sum(-1)
