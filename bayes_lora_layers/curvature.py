@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LIVE_TENSORS', 'stream_gradients', 'weight_jacobian', 'identity_cotangents', 'find_head', 'head_weight',
            'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors', 'rows_per_pass',
-           'budget_bytes', 'halving', 'packs', 'LoRAGGN', 'map_logits']
+           'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
 
-# %% ../nbs/04_curvature.ipynb #a8a4a554
+# %% ../nbs/04_curvature.ipynb #fd5cf8e6
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from .data import halving
 from .model import Classifier, first_broken_layer, head_names, merged, replaced, skipping_unread_tokens
 
-# %% ../nbs/04_curvature.ipynb #db3cdadd
+# %% ../nbs/04_curvature.ipynb #0522efa0
 class _Tap(torch.autograd.Function):
     "Identity on a gradient inside `vmap` that shows the visitor the whole stack of cotangents."
 
@@ -53,7 +54,7 @@ class _SiteMap(torch.autograd.Function):
         g = _Tap.apply(g, lambda stack: ctx.see(h, stack))
         return g @ weight if ctx.needs_input_grad[0] else None, None, None, g.new_zeros(()), None
 
-# %% ../nbs/04_curvature.ipynb #f7c005eb
+# %% ../nbs/04_curvature.ipynb #d8279eda
 def _head_slices(n: int, heads: int, most: int) -> list[tuple[slice, slice]]:
     "Images and heads in parts of at most `most` (at least one head)."
     if most >= heads: return [(slice(i, i + most // heads), slice(None)) for i in range(0, n, most // heads)]
@@ -113,7 +114,7 @@ class _Elementwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g): return g * ctx.saved_tensors[0], None, None
 
-# %% ../nbs/04_curvature.ipynb #3438b7ca
+# %% ../nbs/04_curvature.ipynb #b9fe9b03
 class _Batchable(TorchFunctionMode):
     "Exchange attention and GELU, where a gradient will pass, for what batches well; anything unusual (masks, dropout, shared heads) is left alone."
 
@@ -128,7 +129,7 @@ class _Batchable(TorchFunctionMode):
             return _Elementwise.apply(args[0], value.detach(), torch.autograd.grad(value.sum(), h)[0])
         return f(*args, **kwargs)
 
-# %% ../nbs/04_curvature.ipynb #334463ba
+# %% ../nbs/04_curvature.ipynb #2a80e22e
 def _visible(classifier: Classifier, n: int, layers: set[int], leaf: Tensor, visit: Callable) -> dict[nn.Module, Callable]:
     "Forwards of all sites: merged, and visible in `layers`."
     def forward_of(site):
@@ -148,7 +149,7 @@ def _seeing_features(classifier: Classifier, seen: list):
     try: yield
     finally: handle.remove()
 
-# %% ../nbs/04_curvature.ipynb #a1af4b78
+# %% ../nbs/04_curvature.ipynb #229c2879
 def stream_gradients(
     classifier: Classifier,
     x: Float[Tensor, "n 3 h w"],  # pixel values
@@ -171,7 +172,7 @@ def stream_gradients(
         first += len(chunk)
     return logits.detach()
 
-# %% ../nbs/04_curvature.ipynb #a6562e4a
+# %% ../nbs/04_curvature.ipynb #3928f80a
 def weight_jacobian(
     grad: Float[Tensor, "k n t o"],
     inp: Float[Tensor, "n t i"],
@@ -210,7 +211,7 @@ def head_features(
     with _seeing_features(classifier, seen): map_logits(classifier, x)
     return seen[0]
 
-# %% ../nbs/04_curvature.ipynb #eab9371e
+# %% ../nbs/04_curvature.ipynb #9cd10c32
 def exact_columns(
     logits: Float[Tensor, "n c"],
     tolerance: float = 0.0,  # share of the batch's trace of Lambda that may be folded
@@ -244,7 +245,7 @@ def mc_columns(
     drawn = torch.multinomial(p, samples, replacement=True, generator=generator)
     return ((nn.functional.one_hot(drawn, p.shape[1]) - p[:, None]) / samples ** 0.5).transpose(0, 1)
 
-# %% ../nbs/04_curvature.ipynb #d6ef1220
+# %% ../nbs/04_curvature.ipynb #e52e52f7
 def diag_block(
     grad: Float[Tensor, "k n t o"],
     inp: Float[Tensor, "n t i"],
@@ -253,7 +254,7 @@ def diag_block(
     J = weight_jacobian(grad, inp)
     return (J.to(torch.promote_types(J.dtype, torch.float32)) ** 2).sum((0, 1))
 
-# %% ../nbs/04_curvature.ipynb #c0ae5be9
+# %% ../nbs/04_curvature.ipynb #1c9d5c01
 def kron_factors(
     grad: Float[Tensor, "k n t o"],  # gradients at the weight's output
     inp: Float[Tensor, "n t i"],  # inputs of the weight
@@ -267,7 +268,7 @@ def kron_factors(
     g, a = grad.flatten(0, 2), inp.flatten(0, 1)
     return (g.T @ g).to(accumulate), (a.T @ a).to(accumulate) / (n_data * tokens)
 
-# %% ../nbs/04_curvature.ipynb #97f5a886
+# %% ../nbs/04_curvature.ipynb #a553b133
 LIVE_TENSORS = 8
 
 def rows_per_pass(
@@ -295,19 +296,7 @@ def budget_bytes(
     if memory_budget: return int(memory_budget * 2 ** 30)
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 ** 30
 
-def halving(
-    rows: int,
-    attempt: Callable,  # rows -> result
-):
-    "The result of an attempt and the rows it took: half as many each time memory runs out. Raises what the last attempt with one row raised."
-    while True:
-        try: return attempt(rows), rows
-        except RuntimeError as e:  # torch.cuda.OutOfMemoryError is one
-            if rows == 1 or not (isinstance(e, torch.cuda.OutOfMemoryError) or "allocate" in str(e)): raise
-        if torch.cuda.is_available(): torch.cuda.empty_cache()
-        rows //= 2
-
-# %% ../nbs/04_curvature.ipynb #1ead6d32
+# %% ../nbs/04_curvature.ipynb #3b8d591d
 def packs(
     count: Int[Tensor, "n"],  # directions each image needs, at least 1
     rows: int,  # most images times directions in one pass
@@ -321,7 +310,7 @@ def packs(
         order = order[fits:]
     return out
 
-# %% ../nbs/04_curvature.ipynb #3328fe40
+# %% ../nbs/04_curvature.ipynb #d58cdbff
 class LoRAGGN(GGNInterface):
     "Generalised Gauss-Newton blocks over LoRA weights for laplace-torch: pass it as `backend`, with `backend_kwargs={'classifier': ...}`."
 
@@ -390,7 +379,7 @@ class LoRAGGN(GGNInterface):
             if not all(t.isfinite().all() for p in site.parameters for t in found[p]):
                 raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {site.layer} ({site.projection})")
 
-# %% ../nbs/04_curvature.ipynb #a31b36ea
+# %% ../nbs/04_curvature.ipynb #91ebbf99
 @torch.no_grad()
 def map_logits(
     classifier: Classifier,

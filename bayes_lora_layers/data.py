@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Splits', 'digits_pool', 'stratified_cut', 'digits_parts', 'read_source', 'find_columns', 'load_splits',
-           'PixelDataset', 'batches']
+           'PixelDataset', 'batches', 'halving']
 
-# %% ../nbs/01_data.ipynb #ed3b9c2d
+# %% ../nbs/01_data.ipynb #6372093d
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image as PILImage
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
-# %% ../nbs/01_data.ipynb #7b3f9ce6
+# %% ../nbs/01_data.ipynb #f512de0e
 @dataclass(frozen=True)
 class Splits:
     "Three disjoint data sets with columns `image` (PIL) and `label` (int), and the names of the classes."
@@ -30,7 +31,7 @@ class Splits:
     def __str__(self) -> str:
         return f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test images in {len(self.classes)} classes"
 
-# %% ../nbs/01_data.ipynb #ce1da3f6
+# %% ../nbs/01_data.ipynb #887cb567
 def digits_pool() -> Dataset:
     "All 1,797 digits as 8x8 RGB images, in scikit-learn's order."
     raw = load_digits()
@@ -39,7 +40,7 @@ def digits_pool() -> Dataset:
     features = Features({"image": Image(), "label": ClassLabel(names=[str(d) for d in range(10)])})
     return Dataset.from_dict({"image": [encode(a) for a in pixels], "label": raw.target.tolist()}, features=features)
 
-# %% ../nbs/01_data.ipynb #20bee249
+# %% ../nbs/01_data.ipynb #425b2483
 def stratified_cut(
     labels: np.ndarray,  # class of each row
     size: int,  # rows in the first part
@@ -56,7 +57,7 @@ def stratified_cut(
     by_rank = order[np.argsort(rank[order], kind="stable")]
     return np.sort(by_rank[:size]), np.sort(by_rank[size:])
 
-# %% ../nbs/01_data.ipynb #e87eabec
+# %% ../nbs/01_data.ipynb #1501d8a4
 def digits_parts(
     seed: int = 0,
     train: int = 200,  # training images of the LoRA task
@@ -68,7 +69,7 @@ def digits_parts(
         parts[name], pool = pool.select(take), pool.select(rest)
     return {**parts, "test": pool}
 
-# %% ../nbs/01_data.ipynb #861c465e
+# %% ../nbs/01_data.ipynb #62ccd453
 def read_source(
     name: str,  # Hub name, or path of a local folder
 ) -> DatasetDict:
@@ -82,7 +83,7 @@ def read_source(
         kinds = "'digits', a Hub data set such as 'uoft-cs/cifar100', or a folder with Parquet files or one folder of images for each class"
         raise ValueError(f"dataset={name!r} cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]}); expected {kinds}") from e
 
-# %% ../nbs/01_data.ipynb #37e7c07c
+# %% ../nbs/01_data.ipynb #01bacd6c
 def find_columns(
     features: Features,
     label_column: str = "",  # needed only when several columns hold class labels
@@ -99,7 +100,7 @@ def find_columns(
         labels.sort(key=lambda k: -features[k].num_classes)
     return images[0], label_column or labels[0]
 
-# %% ../nbs/01_data.ipynb #c10b41b7
+# %% ../nbs/01_data.ipynb #ad332aef
 def _limit(data: Dataset, size: int, seed: int, what: str) -> Dataset:
     if not 0 <= size <= len(data): raise ValueError(f"{what}={size}; expected 0 for all images of the split, or 1 to {len(data)}")
     return data if size in (0, len(data)) else data.select(stratified_cut(np.array(data["label"]), size, seed)[0])
@@ -119,7 +120,7 @@ def _tidy(source: DatasetDict, label_column: str, max_classes: int) -> tuple[Dat
     keep = lambda d: d.select(np.flatnonzero(np.array(d["label"]) < max_classes))
     return DatasetDict({k: keep(v) for k, v in source.items()}), names[:max_classes]
 
-# %% ../nbs/01_data.ipynb #d46e779c
+# %% ../nbs/01_data.ipynb #069a04a6
 def load_splits(
     dataset: str = "digits",  # 'digits', a Hub name, or a local folder
     label_column: str = "",  # class column; by default the one with most classes
@@ -149,14 +150,14 @@ def load_splits(
     return Splits(_limit(train, train_size, seed, "train_size"), _limit(validation, validation_size, seed, "validation_size"),
                   _limit(test, test_size, seed, "test_size"), classes)
 
-# %% ../nbs/01_data.ipynb #db15fcc4
+# %% ../nbs/01_data.ipynb #9a409023
 def _hold_out(data: Dataset, size: int, seed: int, what: str) -> tuple[Dataset, Dataset]:
     "What remains of `data`, and `size` images of it."
     if not 0 < size < len(data): raise ValueError(f"{what}={size}: the training split has {len(data)} images; expected 1 to {len(data) - 1}")
     held, rest = stratified_cut(np.array(data["label"]), size, seed)
     return data.select(rest), data.select(held)
 
-# %% ../nbs/01_data.ipynb #c2cdbad4
+# %% ../nbs/01_data.ipynb #acfc3098
 class PixelDataset(torch.utils.data.Dataset):
     "Pairs of `(pixel_values[3,h,w], label)`: images run through a model's image processor, kept in memory when they fit in `cache_bytes`."
 
@@ -187,11 +188,11 @@ class PixelDataset(torch.utils.data.Dataset):
         pixels = self.pixels[rows] if self.pixels is not None else self._process(list(rows))
         return [{"pixel_values": x, "labels": y} for x, y in zip(pixels, self.labels[rows])]
 
-# %% ../nbs/01_data.ipynb #aa274db4
+# %% ../nbs/01_data.ipynb #671f25b2
 def _stack(rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([r["pixel_values"] for r in rows]), torch.stack([r["labels"] for r in rows])
 
-# %% ../nbs/01_data.ipynb #da88bca8
+# %% ../nbs/01_data.ipynb #ab59a668
 def batches(
     data: PixelDataset,
     batch_size: int,
@@ -199,3 +200,16 @@ def batches(
     "A loader of `(pixel_values[n,3,h,w], labels[n])` in order, the last batch kept: curvature and evidence must see every image once."
     if batch_size < 1: raise ValueError(f"batch_size={batch_size}; expected at least 1")
     return DataLoader(data, batch_size=batch_size, shuffle=False, drop_last=False, collate_fn=_stack)
+
+# %% ../nbs/01_data.ipynb #48bcbfb8
+def halving(
+    rows: int,
+    attempt: Callable,  # rows -> result
+):
+    "The result of an attempt and the rows it took: half as many each time memory runs out. Raises what the last attempt with one row raised."
+    while True:
+        try: return attempt(rows), rows
+        except RuntimeError as e:  # torch.cuda.OutOfMemoryError is one
+            if rows == 1 or not (isinstance(e, torch.cuda.OutOfMemoryError) or "allocate" in str(e)): raise
+        if torch.cuda.is_available(): torch.cuda.empty_cache()
+        rows //= 2

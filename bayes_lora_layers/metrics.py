@@ -9,7 +9,7 @@ __all__ = ['Array', 'accuracy', 'nll', 'brier', 'FOLDS', 'as_arrays', 'Scores', 
            'cross_fitted', 'smoothed_gap', 'unbiased_ece', 'Gains', 'paired_gains', 'bootstrap_difference',
            'standard_metrics']
 
-# %% ../nbs/00_metrics.ipynb #b2ac039d
+# %% ../nbs/00_metrics.ipynb #59cfc7cb
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,10 +21,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, ndtr, softmax
 from scipy.stats import norm
 
-# %% ../nbs/00_metrics.ipynb #ca557c7b
+# %% ../nbs/00_metrics.ipynb #231e12b1
 Array = np.ndarray | torch.Tensor
 
-# %% ../nbs/00_metrics.ipynb #d1c4cc6b
+# %% ../nbs/00_metrics.ipynb #b36f7d3a
 def as_arrays(
     probs: Float[Array, "n c"],  # predicted probabilities, rows sum to 1
     labels: Int[Array, "n"],  # true classes, 0 to c-1
@@ -41,7 +41,7 @@ def as_arrays(
         raise ValueError(f"labels are {y.dtype} in [{y.min()}, {y.max()}]; expected integers from 0 to {p.shape[1] - 1}")
     return p, y.astype(np.int64)
 
-# %% ../nbs/00_metrics.ipynb #eb22ba99
+# %% ../nbs/00_metrics.ipynb #ba079937
 @dataclass(frozen=True)
 class Scores:
     "What metrics read of predictions."
@@ -70,7 +70,7 @@ def score(
     p, y = as_arrays(probs, labels)
     return Scores(p.max(1), (p.argmax(1) == y).astype(float), p[np.arange(len(y)), y], (p ** 2).sum(1), p, y)
 
-# %% ../nbs/00_metrics.ipynb #17321af4
+# %% ../nbs/00_metrics.ipynb #5262f6cf
 @dataclass(frozen=True)
 class Metric:
     "A score of probabilities: `reduce` applied to the mean over examples of `statistics`. Call it with `(probs, labels)`."
@@ -84,16 +84,16 @@ class Metric:
 
     def __call__(self, probs: Float[Array, "n c"], labels: Int[Array, "n"]) -> float: return self.of(score(probs, labels))
 
-# %% ../nbs/00_metrics.ipynb #8957d13f
+# %% ../nbs/00_metrics.ipynb #1b2aedb2
 def _only(m): return m[..., 0]
 def _sum_abs(m): return np.abs(m).sum(-1)
 
-# %% ../nbs/00_metrics.ipynb #ebe7fe05
+# %% ../nbs/00_metrics.ipynb #5c42fadf
 accuracy = Metric("accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True)
 nll = Metric("nll", lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None], _only)
 brier = Metric("brier", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only)
 
-# %% ../nbs/00_metrics.ipynb #5822bc52
+# %% ../nbs/00_metrics.ipynb #0366f08b
 def bin_index(
     confidence: Float[np.ndarray, "..."],  # values in [0, 1]
     bins: int = 15,  # number of equal-width bins
@@ -102,13 +102,13 @@ def bin_index(
     if bins < 1: raise ValueError(f"bins={bins}; expected at least 1")
     return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
-# %% ../nbs/00_metrics.ipynb #36589731
+# %% ../nbs/00_metrics.ipynb #3e69ad27
 def _per_bin(index: Int[np.ndarray, "n"], value: Float[np.ndarray, "n"], bins: int) -> Float[np.ndarray, "n bins"]:
     out = np.zeros((len(index), bins))
     out[np.arange(len(index)), index] = value
     return out
 
-# %% ../nbs/00_metrics.ipynb #23fe87f6
+# %% ../nbs/00_metrics.ipynb #593e1c53
 def ece_metric(
     bins: int = 15,  # number of equal-width bins
 ) -> Metric:
@@ -123,7 +123,7 @@ def ece(
     "Expected calibration error of the top label, between 0 and 1 (Guo et al. 2017, eq. 3)."
     return ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #eac1f2fe
+# %% ../nbs/00_metrics.ipynb #d36fc0ec
 def adaptive_ece_metric(
     bins: int = 15,  # number of equal-mass bins
 ) -> Metric:
@@ -142,7 +142,7 @@ def adaptive_ece(
     "Expected calibration error in bins of equal mass (Nixon et al. 2019)."
     return adaptive_ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #0c6cadca
+# %% ../nbs/00_metrics.ipynb #73f4aa5e
 def classwise_ece_metric(
     bins: int = 15,  # number of equal-width bins for each class
 ) -> Metric:
@@ -163,7 +163,7 @@ def classwise_ece(
     "Mean over classes of the binned gap between a class's probability and its frequency (Kull et al. 2019, eq. 4)."
     return classwise_ece_metric(bins)(probs, labels)
 
-# %% ../nbs/00_metrics.ipynb #bbc01842
+# %% ../nbs/00_metrics.ipynb #10481f21
 def debiased_ece(
     probs: Float[Array, "n c"],  # predicted probabilities
     labels: Int[Array, "n"],  # true classes
@@ -178,7 +178,7 @@ def debiased_ece(
     squared = (count[keep] / len(conf) * (gap ** 2 - acc * (1 - acc) / (count[keep] - 1))).sum()
     return float(np.sqrt(max(squared, 0.0)))
 
-# %% ../nbs/00_metrics.ipynb #0eb77425
+# %% ../nbs/00_metrics.ipynb #9a6ca00c
 def reliability_curve(
     probs: Float[Array, "n c"],  # predicted probabilities
     labels: Int[Array, "n"],  # true classes
@@ -192,7 +192,7 @@ def reliability_curve(
         means = {k: np.bincount(index, v, bins) / count for k, v in (("confidence", s.confidence), ("accuracy", s.correct))}
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count, **means})
 
-# %% ../nbs/00_metrics.ipynb #a3ba90e2
+# %% ../nbs/00_metrics.ipynb #c3070a8d
 def temperature_scale(
     logits: Float[Array, "n c"],  # unnormalised scores
     temperature: float,  # divisor, positive; above 1 softens
@@ -213,7 +213,7 @@ def fit_temperature(
     loss = lambda log_t: -log_softmax(z / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
     return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-6}).x))
 
-# %% ../nbs/00_metrics.ipynb #534d8fba
+# %% ../nbs/00_metrics.ipynb #1fff6db6
 @dataclass(frozen=True)
 class Interval:
     "An estimate with its confidence interval."
@@ -224,7 +224,7 @@ class Interval:
 
     def __str__(self) -> str: return f"{self.estimate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
-# %% ../nbs/00_metrics.ipynb #c1da9c69
+# %% ../nbs/00_metrics.ipynb #362dd5bc
 def resample_counts(
     n: int,  # number of examples
     draws: int = 2000,  # number of resamples
@@ -243,7 +243,7 @@ def resample_counts(
         out[:, rows] = np.bincount(picked.ravel(), minlength=draws * len(rows)).reshape(draws, -1) * (len(rows) / m)
     return out
 
-# %% ../nbs/00_metrics.ipynb #4b1afce6
+# %% ../nbs/00_metrics.ipynb #c9d962e0
 def bca_interval(
     estimate: float,  # the statistic on the sample
     draws: Float[np.ndarray, "draws"],  # the statistic on the bootstrap resamples
@@ -260,8 +260,8 @@ def bca_interval(
     low, high = np.quantile(draws, norm.cdf(shift + z / (1 - skew * z)))
     return Interval(estimate, float(low), float(high), level)
 
-# %% ../nbs/00_metrics.ipynb #7f008034
-FOLDS = 10  # of cross-fitting: more fall short less and vary more
+# %% ../nbs/00_metrics.ipynb #502ee515
+FOLDS = 20  # of cross-fitting: more fall short less and vary more
 
 def cross_fitted(
     mean: Float[np.ndarray, "... k"],  # signed gap of each bin
@@ -273,7 +273,7 @@ def cross_fitted(
     density = np.exp(-((k * u) ** 2) / 2) / np.sqrt(2 * np.pi)
     return np.where(error > 0, error * (u * (2 * ndtr(k * u) - 1) - 2 * k * density), np.abs(mean))
 
-# %% ../nbs/00_metrics.ipynb #96907424
+# %% ../nbs/00_metrics.ipynb #8fff3b2d
 def smoothed_gap(
     mean: Float[np.ndarray, "... k"],  # signed gap of each bin, bins in order of confidence
     error: Float[np.ndarray, "k"],  # its standard error
@@ -295,7 +295,7 @@ def unbiased_ece(
     wrong_sign = ndtr(-np.sqrt((folds - 1) / folds) * gap / np.where(error > 0, error, 1))
     return (cross_fitted(mean, error, folds) + np.where(error > 0, 2 * gap * wrong_sign, 0)).sum(-1)
 
-# %% ../nbs/00_metrics.ipynb #27296336
+# %% ../nbs/00_metrics.ipynb #54def29f
 @dataclass(frozen=True)
 class Gains:
     "What predictors gain over a reference in one metric; positive is better. Columns are predictors."
@@ -330,7 +330,7 @@ def paired_gains(
         return estimate, float(unbiased_ece(mean, error, bins)), unbiased_ece(smoothed_gap(mean, error, bins) + resampled - mean, error, bins), np.zeros(n)
     reference, others = parts(before), [parts(a) for a in after]
     estimate, centre, draws, jackknife = (sign * np.stack([np.asarray(reference[j] - o[j]) for o in others], axis=-1) for j in range(4))
-    return Gains(estimate, centre, draws, jackknife) if bins is None else Gains(estimate, centre, draws - draws.mean(0) + centre, None)
+    return Gains(estimate, centre, draws, jackknife) if bins is None else Gains(estimate, centre, centre + (draws - draws.mean(0)) * np.sqrt(bins / max(bins - 1, 1)), None)
 
 def bootstrap_difference(
     metric: Metric,
@@ -344,7 +344,7 @@ def bootstrap_difference(
     counts = resample_counts(len(labels), labels=labels) if counts is None else counts
     return paired_gains(metric, score(before, labels), [score(after, labels)], counts).interval(0, level)
 
-# %% ../nbs/00_metrics.ipynb #d038d8ef
+# %% ../nbs/00_metrics.ipynb #2b821784
 def standard_metrics(
     bins: int = 15,  # number of bins of the calibration errors
 ) -> dict[str, Metric]:

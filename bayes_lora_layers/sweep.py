@@ -11,7 +11,7 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'CHUNK', 'DRAW_GROUP', 'ORDERS', 'BLO
            'find_averages', 'find_validated', 'sets_of', 'set_metrics', 'choose_set', 'predict_all',
            'predict_baselines', 'deltas', 'evaluate', 'summary_table', 'run_sweep', 'open_run', 'read_results']
 
-# %% ../nbs/07_sweep.ipynb #ac71fd37
+# %% ../nbs/07_sweep.ipynb #c3f4453e
 import json
 import os
 import platform
@@ -36,8 +36,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 from tqdm import tqdm
 
-from .curvature import budget_bytes, halving, head_features, head_weight, rows_per_pass
-from .data import PixelDataset, Splits, batches, load_splits
+from .curvature import budget_bytes, head_features, head_weight, rows_per_pass
+from .data import PixelDataset, Splits, batches, halving, load_splits
 from .laplace import STRUCTURES, Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
 from .metrics import Scores, bin_index, fit_temperature, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .model import Classifier, add_lora, example_input, in_precision, load_adapter, load_base, save_adapter, tiny_vit
@@ -45,7 +45,7 @@ from .predict import (LayerCovariances, choose_engine, covariance_factor, dropou
                                        pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores)
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #2e79ac60
+# %% ../nbs/07_sweep.ipynb #b99cb89b
 @dataclass(frozen=True)
 class Config:
     "Parameters of a run; the defaults are the embedded digits demo."
@@ -94,7 +94,7 @@ class Config:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/07_sweep.ipynb #da4288a2
+# %% ../nbs/07_sweep.ipynb #3eb28341
 def _fits(value, kind) -> bool:
     if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
     if isinstance(value, bool): return kind is bool
@@ -105,7 +105,7 @@ def _number(value):
     try: return float(value) if isinstance(value, str) else value
     except ValueError: return value
 
-# %% ../nbs/07_sweep.ipynb #72bef91a
+# %% ../nbs/07_sweep.ipynb #a3d5ee4f
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
@@ -122,7 +122,7 @@ def config_from(
         clean[name] = list(value) if kind is list else value
     return Config(**clean)
 
-# %% ../nbs/07_sweep.ipynb #28219486
+# %% ../nbs/07_sweep.ipynb #9e17eef3
 def check_config(c: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
@@ -154,7 +154,7 @@ def check_config(c: Config) -> None:
     need(not {"full", "map", "recommended"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full', 'recommended' and 'layer.N'")
     need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
 
-# %% ../nbs/07_sweep.ipynb #a9c29ad7
+# %% ../nbs/07_sweep.ipynb #bf2e4b05
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
@@ -191,7 +191,7 @@ def write_json(path: Path, value: dict) -> None:
     "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
     write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
 
-# %% ../nbs/07_sweep.ipynb #8526c06e
+# %% ../nbs/07_sweep.ipynb #d6bb8513
 def describe_machine(device: torch.device) -> dict:
     "Hardware and versions, as plain values."
     cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
@@ -218,7 +218,7 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(path, environment)
 
-# %% ../nbs/07_sweep.ipynb #5a9690d4
+# %% ../nbs/07_sweep.ipynb #a6779ad6
 def find_device(name: str) -> torch.device:
     "The device a parameter names. Raises `ValueError` when it is not there."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -244,7 +244,7 @@ def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]
     thirds = {k: [int(l) for l in part] for k, part in zip(("early", "middle", "late"), np.array_split(layers, 3)) if len(part)}
     return {"full": list(layers), **(config.groups or thirds), **{f"layer.{l}": [l] for l in (sorted(set(config.layers)) or layers)}}
 
-# %% ../nbs/07_sweep.ipynb #f4a2a76d
+# %% ../nbs/07_sweep.ipynb #1c159004
 @dataclass(frozen=True)
 class Setup:
     "A run before its first long step."
@@ -259,7 +259,7 @@ class Setup:
     def pixels(self, split: str) -> PixelDataset:
         return PixelDataset(getattr(self.data, split), self.classifier.processor, noise=self.config.test_noise if split == "test" else 0.0)
 
-# %% ../nbs/07_sweep.ipynb #b31e0fb6
+# %% ../nbs/07_sweep.ipynb #d8e79b63
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
@@ -278,7 +278,7 @@ def prepare(config: Config) -> Setup:
     classifier.network.to(device)
     return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
 
-# %% ../nbs/07_sweep.ipynb #801fe240
+# %% ../nbs/07_sweep.ipynb #9a68b3c3
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     c = setup.config
@@ -290,7 +290,7 @@ def train_map(setup: Setup) -> Classifier:
         save_adapter(classifier, setup.folder / "adapter")
     return classifier
 
-# %% ../nbs/07_sweep.ipynb #e1101cec
+# %% ../nbs/07_sweep.ipynb #bab54542
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior) -> float:
@@ -305,7 +305,7 @@ def validation_prior(setup: Setup, classifier: Classifier, posterior: Posterior)
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/07_sweep.ipynb #4ab90201
+# %% ../nbs/07_sweep.ipynb #ba5e7360
 FIT_BATCH = 128  # images read together; how many pass together is up to the memory budget
 
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
@@ -322,7 +322,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         write_atomically(path, lambda p: save_posterior(replace(freeze(la, classifier, prior), optima=optima), p))
     return load_posterior(path, classifier)
 
-# %% ../nbs/07_sweep.ipynb #3820658a
+# %% ../nbs/07_sweep.ipynb #7685f354
 CHUNK = 64  # images in a file of `partial/`
 DRAW_GROUP = 16  # images that share weight samples
 ORDERS = 128  # random orders of layers when there are too many sets
@@ -371,7 +371,7 @@ def find_passes(setup: Setup, classifier: Classifier, posterior: Posterior) -> P
     orders = torch.stack([torch.randperm(layers, generator=rng) for _ in range(ORDERS)]) if c.subsets and 2 ** layers > c.subsets else None
     return Passes(low, posterior, find_engine(c, classifier), rows_per_pass(low, example_input(low.network, low.processor), c.memory_budget), dict(setup.subsets), find_parts(classifier), orders)
 
-# %% ../nbs/07_sweep.ipynb #be7920a8
+# %% ../nbs/07_sweep.ipynb #359cc286
 CONTROLS = ("gaussian", "shuffled", "equal")
 
 def controlled(
@@ -398,7 +398,7 @@ def set_sums(scores: Float[Tensor, "m n 3"], bins: int) -> Float[Tensor, "m k"]:
     nll, brier = (standard_metrics(bins)[k].statistics(flat).reshape(m, n).sum(1, keepdims=True) for k in ("nll", "brier"))
     return torch.from_numpy(np.concatenate([*binned, nll, brier], axis=1)).float()
 
-# %% ../nbs/07_sweep.ipynb #31455ece
+# %% ../nbs/07_sweep.ipynb #e4f7b252
 def _linearised(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, normals: dict[str, Tensor], seed: int, split: str) -> dict[str, Tensor]:
     "`linearised_group` for images that are carried together. Priors that are equal are computed once."
     c, test, layers = setup.config, split == "test", list(passes.posterior.layers)
@@ -458,7 +458,7 @@ def _part_scores(passes: Passes, found: LayerCovariances, mean: Tensor, y: Tenso
     probs = [mc_probs(mean, sum(found.weights[w] for w in weights), normals, found.head) for weights in passes.parts.values()]
     return pack_scores(torch.stack(probs), y).transpose(0, 1)
 
-# %% ../nbs/07_sweep.ipynb #8e0af20a
+# %% ../nbs/07_sweep.ipynb #46fcde6d
 def sampled_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, seed: int, split: str) -> dict[str, Tensor]:
     "What the sampled predictive leaves of one group of images."
     c, subsets = setup.config, list(passes.subsets.values())
@@ -478,7 +478,7 @@ def predict_chunk(setup: Setup, passes: Passes, data: PixelDataset, mean: Tensor
         found.append({k: v.cpu() for k, v in group(setup, passes, x.to(setup.device), mean[done : done + len(x)].to(setup.device), y.to(setup.device), seed, split).items()})
     return _joined(found)
 
-# %% ../nbs/07_sweep.ipynb #34d984e5
+# %% ../nbs/07_sweep.ipynb #cfacf78b
 def _carried(setup: Setup, passes: Passes) -> int:
     "Images of a group at a time: all, or fewer (but at least 2) when covariances of all layers and priors would not fit."
     if passes.engine == "forward": return DRAW_GROUP
@@ -488,7 +488,7 @@ def _carried(setup: Setup, passes: Passes) -> int:
 
 def _rows(data: PixelDataset, rows: Tensor) -> Subset: return Subset(data, rows.tolist())
 
-# %% ../nbs/07_sweep.ipynb #c66532bd
+# %% ../nbs/07_sweep.ipynb #7568a679
 def find_averages(moments: Float[Tensor, "l c c"], n: int) -> dict[str, Tensor]:
     "Cholesky factor of each layer's average covariance over n images, and the scale that gives its changes the average variance of all layers."
     covariance = moments.double() / n
@@ -504,7 +504,7 @@ def find_validated(setup: Setup, passes: Passes, priors: Float[Tensor, "n g m 3"
             best[layers[0]] = float(values[int(nll[:, m].argmin())][layers[0]])
     return best
 
-# %% ../nbs/07_sweep.ipynb #2a1735b6
+# %% ../nbs/07_sweep.ipynb #7efcd86f
 ACCURACY_LOSS = 0.01  # a posterior that costs more than this is too wide
 ENOUGH = 0.9  # share of the best validation gain that a smaller set must reach
 
@@ -535,7 +535,7 @@ def choose_set(
     enough = np.flatnonzero(gain >= ENOUGH * gain.max())
     return int(max(enough, key=lambda m: (-sizes[m], gain[m])))
 
-# %% ../nbs/07_sweep.ipynb #3c8271cf
+# %% ../nbs/07_sweep.ipynb #7a1feddb
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
     "All predictions, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`. Scores of all sets of layers go to `subsets.safetensors`."
     path, partial, c = setup.folder / "predictions.safetensors", setup.folder / "partial", setup.config
@@ -576,7 +576,7 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
     shutil.rmtree(partial, ignore_errors=True)
     return whole
 
-# %% ../nbs/07_sweep.ipynb #40a4bba7
+# %% ../nbs/07_sweep.ipynb #29ccc5b8
 def _with_recommended(setup: Setup, passes: Passes, logits: Tensor, labels: Tensor, found: dict[str, Tensor]) -> Float[Tensor, "n m c"]:
     "Name the recommended set, if there is one, and add its validation probabilities to those of the others: out of all sets, or of the named ones when not all were scored."
     layers, bins = list(passes.posterior.layers), setup.config.bins
@@ -596,7 +596,7 @@ def _with_recommended(setup: Setup, passes: Passes, logits: Tensor, labels: Tens
     passes.subsets["recommended"] = list(passes.subsets.values())[chosen - 1]
     return torch.cat([found["probs"], found["probs"][:, chosen - 1 : chosen]], dim=1)
 
-# %% ../nbs/07_sweep.ipynb #006e7477
+# %% ../nbs/07_sweep.ipynb #e06c1757
 def predict_baselines(setup: Setup, classifier: Classifier, data: dict[str, PixelDataset]) -> dict[str, Tensor]:
     "Probabilities on both splits, as `[validation.]baseline.<name>`."
     c, out = setup.config, {}
@@ -615,7 +615,7 @@ def predict_baselines(setup: Setup, classifier: Classifier, data: dict[str, Pixe
             for split, d in data.items(): out[split, "ensemble"] = torch.stack([predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members]).mean(0)
     return {f"{'' if split == 'test' else 'validation.'}baseline.{name}": v.cpu().contiguous() for (split, name), v in out.items()}
 
-# %% ../nbs/07_sweep.ipynb #4523c90e
+# %% ../nbs/07_sweep.ipynb #3e48dfbc
 def _head_probs(la, z: Float[Tensor, "n d"], normals: Tensor) -> Float[Tensor, "n c"]: return mc_probs(*head_covariance(la, z), normals)
 
 def _member(setup: Setup, i: int) -> Classifier:
@@ -628,7 +628,7 @@ def _member(setup: Setup, i: int) -> Classifier:
     member = train_map(replace(setup, config=replace(c, seed=c.seed + i), folder=folder, classifier=fresh, trained=False))
     return member
 
-# %% ../nbs/07_sweep.ipynb #179d68c4
+# %% ../nbs/07_sweep.ipynb #ff1515a7
 def deltas(
     before: Scores,  # of the reference
     after: list[Scores],
@@ -691,7 +691,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
         "baselines": {k.removeprefix("baseline."): j for k, j in zip(baselines, judged(baselines))},
     }
 
-# %% ../nbs/07_sweep.ipynb #fd64adbb
+# %% ../nbs/07_sweep.ipynb #8c1fa6a3
 def _monte_carlo_errors(blocks: Tensor | None, metrics: dict) -> list[dict] | None:
     "Standard error of each subset's metrics from finitely many samples: a jackknife over blocks of samples."
     if blocks is None: return None
@@ -706,7 +706,7 @@ def _prior_deltas(setup, posterior, subsets, predictions, unpacked) -> dict:
     found = unpacked("linearised.priors")
     return {"names": list(named), "values": [[float(v[l]) for l in posterior.layers] for v in named.values()], "delta": {s: [row[i] for row in found] for i, s in enumerate(subsets)}}
 
-# %% ../nbs/07_sweep.ipynb #60701696
+# %% ../nbs/07_sweep.ipynb #eced2af6
 def summary_table(results: dict) -> pd.DataFrame:
     "One row for the MAP, for temperature scaling, for each baseline, and for each predictive and subset: metrics, deltas and interval ends."
     def row(predictive, subset, layers, scored):
@@ -717,7 +717,7 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_sweep.ipynb #ca147ec2
+# %% ../nbs/07_sweep.ipynb #c8e36230
 def run_sweep(
     config: Config,
 ) -> dict:

@@ -6,7 +6,7 @@
 __all__ = ['log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 'fit_network', 'fine_tune', 'pretrain_tiny_vit',
            'predict_logits']
 
-# %% ../nbs/03_train.ipynb #def2a226
+# %% ../nbs/03_train.ipynb #7b09508c
 import json
 import math
 import os
@@ -24,10 +24,10 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from .data import PixelDataset, batches, digits_parts
+from .data import PixelDataset, batches, digits_parts, halving
 from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
 
-# %% ../nbs/03_train.ipynb #2826de8f
+# %% ../nbs/03_train.ipynb #44248e60
 def log_prior_penalty(
     model: nn.Module,
     prior_precision: float,  # lambda, precision of the Gaussian over every LoRA weight
@@ -37,21 +37,33 @@ def log_prior_penalty(
     lora = (p for name, p in model.named_parameters() if "lora_" in name)
     return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
 
-# %% ../nbs/03_train.ipynb #e97959cf
+# %% ../nbs/03_train.ipynb #e897c271
 class MAPTrainer(Trainer):
     "Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is the mean NLL."
 
     def __init__(self, *args, prior_precision: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
-        self.prior_precision = prior_precision
+        self.prior_precision, self.rows = prior_precision, self.args.per_device_train_batch_size
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        "Gradients of a batch. One too large for memory is taken in halves, quarters and so on, whose gradients add up to the same."
+        n = len(inputs["labels"])
+        def attempt(rows):
+            model.zero_grad()
+            parts = ({k: v[i:i + rows] for k, v in inputs.items()} for i in range(0, n, rows))
+            return sum(super(MAPTrainer, self).training_step(model, {**part, "share": len(part["labels"]) / n}) for part in parts)
+        loss, rows = halving(min(self.rows, n), attempt)
+        if rows < min(self.rows, n): self.rows = rows
+        return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(pixel_values=inputs["pixel_values"])
         loss = cross_entropy(outputs.logits.float(), inputs["labels"])
         if model.training and self.prior_precision: loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
+        loss = loss * inputs.get("share", 1.0)
         return (loss, outputs) if return_outputs else loss
 
-# %% ../nbs/03_train.ipynb #b352d05c
+# %% ../nbs/03_train.ipynb #d2b94cb3
 class LogCallback(TrainerCallback):
     "A progress bar over optimiser steps, and every log record as a line of JSON in a file."
 
@@ -68,7 +80,7 @@ class LogCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs): self.bar.close()
 
-# %% ../nbs/03_train.ipynb #aa33a203
+# %% ../nbs/03_train.ipynb #3f138457
 def last_checkpoint(
     folder: Path,  # the trainer's output folder
 ) -> str | None:
@@ -77,7 +89,7 @@ def last_checkpoint(
         if not (p / "trainer_state.json").exists(): shutil.rmtree(p)
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
-# %% ../nbs/03_train.ipynb #64a44041
+# %% ../nbs/03_train.ipynb #898918a3
 def fit_network(
     model: nn.Module,  # trainable parameters are those that require gradients
     train: PixelDataset,
@@ -109,7 +121,7 @@ def fit_network(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 
-# %% ../nbs/03_train.ipynb #10847384
+# %% ../nbs/03_train.ipynb #dbebab8e
 def fine_tune(
     classifier: Classifier,  # fresh adapters, from `add_lora`
     train: PixelDataset,
@@ -135,7 +147,7 @@ def fine_tune(
     fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning")
     return as_classifier(classifier.peft, classifier.processor, classifier.classes)
 
-# %% ../nbs/03_train.ipynb #628825e8
+# %% ../nbs/03_train.ipynb #af0a8375
 def pretrain_tiny_vit(
     folder: str | Path,  # gets a transformers model folder in `model/`
     seed: int = 0,
@@ -156,7 +168,7 @@ def pretrain_tiny_vit(
     if shared: _share(folder / "model", shared)
     return folder / "model"
 
-# %% ../nbs/03_train.ipynb #8343dede
+# %% ../nbs/03_train.ipynb #9c29954c
 def _share(source: Path, target: Path) -> None:
     "Copy a folder so that it is there whole or not at all; whoever comes first wins."
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +177,7 @@ def _share(source: Path, target: Path) -> None:
     try: os.replace(temporary, target)
     except OSError: shutil.rmtree(temporary)
 
-# %% ../nbs/03_train.ipynb #181686de
+# %% ../nbs/03_train.ipynb #7829af26
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,  # pixel_values -> logits
