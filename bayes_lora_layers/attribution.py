@@ -9,7 +9,7 @@ __all__ = ['SET_DRAWS', 'PREDICTORS', 'KINDS', 'ANALYSED', 'SET_GAINS', 'Finishe
            'control_table', 'only_temperature', 'say_temperature', 'signed', 'with_interval', 'Verdict', 'recommend',
            'headline', 'analyse', 'read_set_gains', 'say_ties', 'Comparison', 'compare']
 
-# %% ../nbs/08_attribution.ipynb #bb39be5a
+# %% ../nbs/08_attribution.ipynb #7b0ac98f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,7 +26,7 @@ from scipy.stats import spearmanr, t as student
 from .metrics import Gains, Metric, Scores, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, write_atomically, write_json
 
-# %% ../nbs/08_attribution.ipynb #b2592400
+# %% ../nbs/08_attribution.ipynb #e7bbd6ba
 @dataclass(frozen=True)
 class Finished:
     "What a finished run left on disk."
@@ -62,7 +62,7 @@ def read_run(folder: str | Path) -> Finished:
     results, sets = read_results(folder), folder / "subsets.safetensors"
     return Finished(folder, results, load_file(folder / "predictions.safetensors"), load_file(sets) if sets.exists() else {})
 
-# %% ../nbs/08_attribution.ipynb #052d0f62
+# %% ../nbs/08_attribution.ipynb #b0b367a3
 def layer_gains(
     results: dict,  # from `read_results`
     predictive: str,  # 'linearised' or 'sampled'
@@ -76,17 +76,14 @@ def layer_gains(
         rows.append({"layer": subset["layers"][0], "gain": d["estimate"], "low": d["low"], "high": d["high"], "delta_accuracy": subset["delta"]["accuracy"]["estimate"]})
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
-# %% ../nbs/08_attribution.ipynb #d2d2d2e5
+# %% ../nbs/08_attribution.ipynb #c7a84f04
 def max_t(
-    draws: Float[np.ndarray, "draws k"],
-    centre: Float[np.ndarray, "k"],
+    gains: Gains,
     level: float = 0.95,
 ) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
     "Lower and upper ends of simultaneous intervals: the centre plus and minus one common multiple of each standard error."
-    error = draws.std(0)
-    deviation = np.abs(draws - draws.mean(0)) / np.where(error > 0, error, 1)
-    half = np.quantile(deviation.max(1), level) * error
-    return centre - half, centre + half
+    half = np.quantile(np.abs(gains.pivots).max(1), level) * gains.error
+    return gains.centre - half, gains.centre + half
 
 def rank_table(
     gains: Gains,  # of layers, from `paired_gains`
@@ -94,12 +91,12 @@ def rank_table(
     level: float = 0.95,
 ) -> pd.DataFrame:
     "Layers by gain, best first: pointwise and simultaneous interval, interval of the rank, shares of resamples as best and among the best three, and whether the layer is tied with the best."
-    L, (low, high) = len(layers), max_t(gains.draws, gains.centre, level)
+    L, (low, high) = len(layers), max_t(gains, level)
     pairs = np.array(list(combinations(range(L), 2))).reshape(-1, 2)
     surely_better = np.zeros((L, L), bool)  # [a, b]: a is better than b
     if len(pairs):
         a, b = pairs.T
-        d_low, d_high = max_t(gains.draws[:, a] - gains.draws[:, b], gains.centre[a] - gains.centre[b], level)
+        d_low, d_high = max_t(gains.combined(np.eye(L)[:, a] - np.eye(L)[:, b]), level)
         surely_better[a, b], surely_better[b, a] = d_low > 0, d_high < 0
     place = (-gains.draws).argsort(1, kind="stable").argsort(1, kind="stable")
     best = int(np.argmax(gains.centre))
@@ -113,7 +110,7 @@ def layer_ranks(run: Finished, predictive: str, metric: str = "ece") -> pd.DataF
     gains = paired_gains(run.metrics[metric], run.at_map(), [run.scores(predictive, f"layer.{l}") for l in run.swept], run.counts())
     return rank_table(gains, run.swept)
 
-# %% ../nbs/08_attribution.ipynb #4f069c04
+# %% ../nbs/08_attribution.ipynb #45590cc8
 def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
     "Weight of each set's value in each layer's Shapley value."
     m = np.arange(2 ** layers)
@@ -133,7 +130,7 @@ def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
         rows.append(np.where(inside == 1, -1, 1) * w[size - inside])
     return np.stack(rows) if rows else np.zeros((0, len(m)))
 
-# %% ../nbs/08_attribution.ipynb #1893d933
+# %% ../nbs/08_attribution.ipynb #f3b48bd4
 SET_DRAWS = 200  # resamples of all sets
 
 def set_gains(
@@ -172,7 +169,7 @@ def interactions(run: Finished, gains: Gains) -> pd.DataFrame | None:
     half, centre, (a, b) = 1.96 * (gains.draws @ W.T).std(0), W @ gains.centre, np.array(list(combinations(layers, 2))).reshape(-1, 2).T
     return pd.DataFrame({"a": a, "b": b, "value": W @ gains.estimate, "low": centre - half, "high": centre + half})
 
-# %% ../nbs/08_attribution.ipynb #44b16760
+# %% ../nbs/08_attribution.ipynb #e7b8c99b
 def front(
     run: Finished,
     metric: str = "ece",
@@ -198,7 +195,7 @@ def front(
                      "weights": sum(run.results["parameters"][l] for l in inside), "repeats": 1 - inside[0] / len(layers)})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #281ccffc
+# %% ../nbs/08_attribution.ipynb #c187df25
 def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
     "One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own prior."
     names, deltas = results["priors"]["names"], results["priors"]["delta"]
@@ -212,7 +209,7 @@ def prior_table(results: dict, metric: str = "ece") -> pd.DataFrame:
                      "full": of("full", g), "agreement": agreement["estimate"] if agreement else np.nan})
     return pd.DataFrame(rows)
 
-# %% ../nbs/08_attribution.ipynb #f545766e
+# %% ../nbs/08_attribution.ipynb #8eee0721
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
@@ -221,7 +218,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> dict | None:
     z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return {"estimate": rho, "low": float(np.tanh(z - half)), "high": float(np.tanh(z + half))}
 
-# %% ../nbs/08_attribution.ipynb #e8cbb08a
+# %% ../nbs/08_attribution.ipynb #21206e56
 def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     "Shapley value of each layer (rows) under each prior precision (columns), from all sets."
     sums = run.sets["subsets.sums"].numpy()
@@ -229,7 +226,7 @@ def shapley_by_prior(run: Finished, metric: str = "ece") -> pd.DataFrame:
     sign = -1 if metric == "accuracy" else 1
     return pd.DataFrame({name: shapley_weights(len(run.results["layers"])) @ (sign * (v[0] - v)) for name, v in zip(run.results["priors"]["names"], values)}, index=pd.Index(run.results["layers"], name="layer"))
 
-# %% ../nbs/08_attribution.ipynb #4c79a8d2
+# %% ../nbs/08_attribution.ipynb #c5296e0c
 PREDICTORS = ("depth", "curvature_trace", "effective_dimension", "lora_norm", "mean_logit_variance")
 
 def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
@@ -238,7 +235,7 @@ def correlations(results: dict, predictive: str, metric: str = "ece") -> dict:
     known = {"depth": results["layers"], **{k: results[k] for k in PREDICTORS[1:] if results.get(k)}}
     return {k: rank_correlation([v[position[l]] for l in gains.layer], gains.gain.tolist()) for k, v in known.items()}
 
-# %% ../nbs/08_attribution.ipynb #1f930506
+# %% ../nbs/08_attribution.ipynb #aa5a7bb1
 def control_table(results: dict, predictive: str, metric: str = "ece") -> pd.DataFrame:
     "One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the gain of each control."
     controls, rows = results["controls"] if predictive == "linearised" and results["controls"] else {}, []
@@ -264,7 +261,7 @@ def say_temperature(results: dict, predictive: str, metric: str = "ece") -> str:
     said = [f"{_say(only)} only {_verb(only, 'acts', 'act')} as a temperature."] if only else []
     return " ".join([*said, *([f"{_say(more)} {_verb(more, 'does', 'do')} more than a temperature."] if more else [])])
 
-# %% ../nbs/08_attribution.ipynb #96eb5f6e
+# %% ../nbs/08_attribution.ipynb #5240dd4e
 def signed(value: float, digits: int = 4) -> str:
     "A gain as it is written everywhere: with its sign, and no minus before a zero."
     return f"{round(value, digits) + 0.0:+.{digits}f}"
@@ -273,7 +270,7 @@ def with_interval(d, value: str = "estimate", low: str = "low", high: str = "hig
     "A gain and its interval, out of a mapping."
     return f"{signed(d[value])} [{signed(d[low])}, {signed(d[high])}]"
 
-# %% ../nbs/08_attribution.ipynb #54f69e05
+# %% ../nbs/08_attribution.ipynb #bfae81fe
 @dataclass(frozen=True)
 class Verdict:
     "What one predictive's numbers say; `kind` is one of `KINDS`."
@@ -313,7 +310,7 @@ def recommend(
     size = f"Accuracy changes by {signed(chosen['delta']['accuracy']['estimate'])}. It is the smallest set of layers with {ENOUGH:.0%} of the best gain on the validation images."
     return Verdict("layers", layers, answer, " ".join([size, _beyond(results, chosen, layers, metric), _price(results, chosen), notes]).strip())
 
-# %% ../nbs/08_attribution.ipynb #e6840ca3
+# %% ../nbs/08_attribution.ipynb #6fb95fbf
 def _say(layers) -> str:
     names = [str(l) for l in sorted(layers)]
     return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
@@ -344,7 +341,7 @@ def _notes(results: dict, predictive: str, metric: str) -> list[str]:
     if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone {_verb(harmful, 'loses', 'lose')} over {ACCURACY_LOSS:.0%} accuracy.")
     return notes
 
-# %% ../nbs/08_attribution.ipynb #c95f08b5
+# %% ../nbs/08_attribution.ipynb #aefaa131
 def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     subsets, verdict, t, name = results["predictives"][predictive], recommend(results, predictive, metric), results["temperature"]["delta"][metric], metric.upper()
@@ -355,7 +352,7 @@ def headline(results: dict, predictive: str, metric: str = "ece") -> list[str]:
             f"delta {name}: {with_interval(d[metric])}, from {results['map'][metric]:.4f} at the MAP; accuracy {signed(d['accuracy']['estimate'])}; best single layer: {int(lead.layer)} with {signed(lead.gain)}",
             f"temperature scaling: {with_interval(t)}"]
 
-# %% ../nbs/08_attribution.ipynb #d07beff8
+# %% ../nbs/08_attribution.ipynb #121ee9f1
 ANALYSED = ("ece", "nll", "brier", "accuracy")
 SET_GAINS = "set_gains.safetensors"
 
@@ -392,10 +389,10 @@ def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
     return f"{_say(layers)} cannot be told apart." if len(layers) > 1 else f"{_say(layers)} leads beyond doubt."
 
-# %% ../nbs/08_attribution.ipynb #21e6c02d
+# %% ../nbs/08_attribution.ipynb #7a06a3fb
 def _records(table: pd.DataFrame) -> list[dict]: return [{k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in table.to_dict("records")]
 
-# %% ../nbs/08_attribution.ipynb #159318fe
+# %% ../nbs/08_attribution.ipynb #00471b78
 @dataclass(frozen=True)
 class Comparison:
     "Several runs side by side."

@@ -12,6 +12,7 @@ __all__ = ['Array', 'accuracy', 'nll', 'brier', 'FOLDS', 'as_arrays', 'Scores', 
 # %% ../nbs/00_metrics.ipynb #59cfc7cb
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -302,10 +303,26 @@ class Gains:
     estimate: Float[np.ndarray, "k"]  # metric of the reference minus the predictor's (the reverse where higher is better)
     centre: Float[np.ndarray, "k"]  # the same, without the bias of calibration errors
     draws: Float[np.ndarray, "draws k"]  # of the centre, resampled
-    jackknife: Float[np.ndarray, "n k"] | None = None  # for means
+    jackknife: Float[np.ndarray, "n k"] | None = None  # for means: the estimate with each image left out
+    counts: Float[np.ndarray, "draws n"] | None = None  # for means: the resamples
 
     @property
     def error(self) -> Float[np.ndarray, "k"]: return self.draws.std(0)
+
+    @cached_property
+    def pivots(self) -> Float[np.ndarray, "draws k"]:
+        "How far each resample lies from the middle, in standard errors; for means in its own (the studentised bootstrap), which is small when a resample lacks the rare images that matter."
+        t = (self.draws - self.draws.mean(0)) / np.where(self.error > 0, self.error, 1)
+        if self.jackknife is None: return t
+        influence = (len(self.jackknife) - 1) * (self.jackknife.mean(0) - self.jackknife)
+        share = self.counts / len(influence)
+        spread = np.sqrt(np.maximum(share @ influence ** 2 - (share @ influence) ** 2, 0))
+        return t * np.where(spread > 0, influence.std(0), 1) / np.where(spread > 0, spread, 1)
+
+    def combined(self, weights: Float[np.ndarray, "k m"]) -> "Gains":
+        "Weighted sums of gains, such as differences of layers."
+        of = lambda v: None if v is None else v @ weights
+        return Gains(of(self.estimate), of(self.centre), of(self.draws), of(self.jackknife), self.counts)
 
     def interval(self, i: int, level: float = 0.95) -> Interval:
         "For the population's gain: BCa for means, normal around the centre for calibration errors. The estimate stays the plain difference."
@@ -330,7 +347,7 @@ def paired_gains(
         return estimate, float(unbiased_ece(mean, error, bins)), unbiased_ece(smoothed_gap(mean, error, bins) + resampled - mean, error, bins), np.zeros(n)
     reference, others = parts(before), [parts(a) for a in after]
     estimate, centre, draws, jackknife = (sign * np.stack([np.asarray(reference[j] - o[j]) for o in others], axis=-1) for j in range(4))
-    return Gains(estimate, centre, draws, jackknife) if bins is None else Gains(estimate, centre, centre + (draws - draws.mean(0)) * np.sqrt(bins / max(bins - 1, 1)), None)
+    return Gains(estimate, centre, draws, jackknife, counts) if bins is None else Gains(estimate, centre, centre + (draws - draws.mean(0)) * np.sqrt(bins / max(bins - 1, 1)))
 
 def bootstrap_difference(
     metric: Metric,
