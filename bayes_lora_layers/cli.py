@@ -6,7 +6,7 @@
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'explain', 'compare', 'make_parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #9f48b3c2
+# %% ../nbs/10_cli.ipynb #49488169
 import argparse
 import json
 import shutil
@@ -22,11 +22,11 @@ from pathlib import Path
 import papermill
 import yaml
 
-# %% ../nbs/10_cli.ipynb #d6eb23a9
+# %% ../nbs/10_cli.ipynb #bfc03990
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
 FAILED, WRONG_CALL = 1, 2
 
-# %% ../nbs/10_cli.ipynb #beb54542
+# %% ../nbs/10_cli.ipynb #1235b604
 def notebook_path() -> Path:
     "The packaged `run_sweep.ipynb`."
     return Path(str(files("bayes_lora_layers") / "run_sweep.ipynb"))
@@ -59,7 +59,7 @@ def chosen_parameters(args: argparse.Namespace) -> dict:
     if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
     return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
 
-# %% ../nbs/10_cli.ipynb #c7628643
+# %% ../nbs/10_cli.ipynb #48c9136d
 def run(args: argparse.Namespace) -> int:
     "Run or resume a sweep by the packaged notebook, which refuses wrong parameters before it writes anything."
     values = chosen_parameters(args)
@@ -88,7 +88,7 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-# %% ../nbs/10_cli.ipynb #4a855096
+# %% ../nbs/10_cli.ipynb #082df9a7
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
@@ -114,7 +114,7 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
-# %% ../nbs/10_cli.ipynb #95f1e28e
+# %% ../nbs/10_cli.ipynb #39e108f4
 EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1

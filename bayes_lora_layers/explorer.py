@@ -6,7 +6,7 @@
 __all__ = ['PLACES', 'BUDGET', 'MOST', 'STYLE', 'MARKUP', 'READING', 'ARITHMETIC', 'DRAWING', 'DIAGRAM', 'Sets', 'find_sets',
            'pack_sums', 'unpack_sums', 'explorer_data', 'explorer_html']
 
-# %% ../nbs/09_explorer.ipynb #ad7ae7e6
+# %% ../nbs/09_explorer.ipynb #06604230
 import base64
 import hashlib
 import json
@@ -22,7 +22,7 @@ from .metrics import temperature_scale
 from .predict import pack_scores
 from .sweep import set_sums
 
-# %% ../nbs/09_explorer.ipynb #6f772be9
+# %% ../nbs/09_explorer.ipynb #90e16b9a
 @dataclass(frozen=True)
 class Sets:
     "Sums of sets of layers under each of several priors."
@@ -46,7 +46,7 @@ def find_sets(run: Finished, predictive: str) -> Sets:
         scores = torch.cat([at_map.expand(len(under), 1, -1, -1), under], dim=1)
     return Sets(keys, priors, np.stack([set_sums(s, bins).numpy() for s in scores]))
 
-# %% ../nbs/09_explorer.ipynb #4b6b1274
+# %% ../nbs/09_explorer.ipynb #73fe38c3
 PLACES = 65535  # of a mean confidence within its bin
 
 def pack_sums(
@@ -72,7 +72,7 @@ def unpack_sums(text: str, bins: int, m: int) -> Float[np.ndarray, "m k"]:
     confidence = count * (np.arange(bins) + place / PLACES) / bins
     return np.concatenate([count, confidence, count - wrong, np.zeros_like(count), nll[:, None], brier[:, None]], axis=1)
 
-# %% ../nbs/09_explorer.ipynb #f3f0ad87
+# %% ../nbs/09_explorer.ipynb #b22d3490
 BUDGET = 2.8e6  # characters of packed sums in a page
 MOST = 2_100_000  # sums of all sets under one prior: up to 15 layers with 15 bins
 
@@ -96,7 +96,7 @@ def explorer_data(
     return {"layers": r["layers"], "bins": r["config"]["bins"], "places": PLACES, "n": r["n_test"], "map": r["map"], "temperature": r["temperature"]["metrics"], "packed": packed,
             "groups": {k: [r["layers"].index(l) for l in v["layers"]] for k, v in next(iter(r["predictives"].values())).items() if not k.startswith("layer.") and k not in ("full", "recommended")}}
 
-# %% ../nbs/09_explorer.ipynb #baa452da
+# %% ../nbs/09_explorer.ipynb #b73432e2
 PRIORS = {"run": "this run's", "evidence": "evidence, one for all", "evidence-per-layer": "evidence, each layer its own", "validated": "validation NLL, each layer its own"}
 
 def _packed(run: Finished, label: str, predictive: str) -> dict:
@@ -117,7 +117,7 @@ def _packed(run: Finished, label: str, predictive: str) -> dict:
             "priors": [{"name": "; ".join(p["names"]), "value": p["each"][0] if len(set(p["each"])) == 1 else None} for p in priors],
             "recommended": None if recommended is None else [layers.index(l) for l in recommended["layers"]]}
 
-# %% ../nbs/09_explorer.ipynb #c9183cf7
+# %% ../nbs/09_explorer.ipynb #4301b16b
 STYLE = """
 .bll {line-height: 1.4; font-size: .95rem; font-variant-numeric: tabular-nums; --line: color-mix(in srgb, currentColor 25%, transparent)}
 .bll * {box-sizing: border-box} .bll [hidden] {display: none !important}
@@ -148,7 +148,7 @@ STYLE = """
 @media print {.bll {break-inside: avoid; print-color-adjust: exact} .bll-layers {max-height: none}}
 """
 
-# %% ../nbs/09_explorer.ipynb #83df0206
+# %% ../nbs/09_explorer.ipynb #b691bf5a
 MARKUP = """
 <div class="bll-bar">
   <fieldset data-part="runs"><legend>Posterior</legend></fieldset>
@@ -174,7 +174,7 @@ MARKUP = """
 </div>
 """
 
-# %% ../nbs/09_explorer.ipynb #4e5defd2
+# %% ../nbs/09_explorer.ipynb #5a5d24ea
 READING = """
 const named = name => root.querySelector(`[data-part="${name}"]`);
 const inflate = async text => new Uint8Array(await new Response(new Blob([Uint8Array.from(atob(text), c => c.charCodeAt(0))]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
@@ -202,7 +202,7 @@ function sumsOf(pack, g) {
 }
 """
 
-# %% ../nbs/09_explorer.ipynb #803425eb
+# %% ../nbs/09_explorer.ipynb #5eaeac27
 ARITHMETIC = """
 const keyOf = set => [...set].sort((a, b) => a - b).join(",");
 function indexOf(sums, set) {  // -1 when the set was not computed
@@ -234,7 +234,7 @@ function intervalOf(pack, sums, set, i, metric) {  // under the run's own prior;
 }
 """
 
-# %% ../nbs/09_explorer.ipynb #9a64fdeb
+# %% ../nbs/09_explorer.ipynb #e26bb313
 DRAWING = """
 const state = {set: new Set(), run: data.packed[0].run, predictive: data.packed[0].predictive, prior: 0, metric: "ece"};
 const packOf = () => data.packed.find(p => p.run === state.run && p.predictive === state.predictive);
@@ -333,7 +333,7 @@ function said(pack, sums, i) {
 }
 """
 
-# %% ../nbs/09_explorer.ipynb #9a8d457f
+# %% ../nbs/09_explorer.ipynb #7649fd32
 DIAGRAM = """
 function diagram(sums, i) {
   const X = v => 42 + 286 * v, Y = v => 222 - 208 * v, parts = [], most = Math.log10(1 + data.n), H = n => 52 * Math.log10(1 + n) / most;
@@ -375,7 +375,7 @@ toggles(); controls();
 draw().catch(() => { named("said").textContent = "This browser cannot show the explorer; it lacks DecompressionStream. Firefox 113, Chrome 80 or Safari 16.4 and newer have it."; });
 """
 
-# %% ../nbs/09_explorer.ipynb #d8fac217
+# %% ../nbs/09_explorer.ipynb #de270b31
 def explorer_html(
     runs: dict[str, Finished],  # label -> run
     colours: dict[str, str],  # 'layer' and 'full' -> CSS colour

@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOKS', 'NAMING', 'LOOK', 'PAGE', 'TITLE', 'sty
            'correlation_table', 'ranks_table', 'controls_table', 'parts_table', 'priors_table', 'report_cells',
            'explore_runs', 'render_report', 'display_report']
 
-# %% ../nbs/09_report.ipynb #b1480bc7
+# %% ../nbs/09_report.ipynb #a41443db
 import base64
 import json
 import re
@@ -36,7 +36,7 @@ from .explorer import explorer_html
 from .metrics import ece, reliability_curve, temperature_scale
 from .sweep import ACCURACY_LOSS, summary_table
 
-# %% ../nbs/09_report.ipynb #eb8fc8a3
+# %% ../nbs/09_report.ipynb #655c8d1a
 COLOURS = dict(zip(("map", "layer", "full", "temperature"), (sns.color_palette("colorblind")[i] for i in (7, 0, 1, 2))))
 DASHES = {"full": (0, (5, 2)), "temperature": (0, (1, 1.5))}
 
@@ -46,7 +46,7 @@ def style():
     plt.draw_if_interactive()  # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
     with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
 
-# %% ../nbs/09_report.ipynb #2bf5f855
+# %% ../nbs/09_report.ipynb #b320ea3f
 @dataclass(frozen=True)
 class Run(Finished):
     "A finished run, what was concluded from it, and where it ran."
@@ -61,7 +61,7 @@ def load_run(
     run, read = read_run(folder), lambda name: json.loads((Path(folder) / name).read_text())
     return Run(**vars(run), summary=analyse(run) if anew else read("analysis_summary.json"), environment=read("environment.json"))
 
-# %% ../nbs/09_report.ipynb #b2909ec4
+# %% ../nbs/09_report.ipynb #316dce96
 def _panels(run: Run, height: float, width: float = 4.6) -> tuple[Figure, list]:
     names = list(run.results["predictives"])
     fig, axes = plt.subplots(1, len(names), figsize=(width * len(names), height), squeeze=False, layout="constrained")
@@ -87,7 +87,7 @@ def _legend(fig: Figure, pairs: list) -> None:
     found = {label: h for ax, _ in pairs for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found), frameon=False)
 
-# %% ../nbs/09_report.ipynb #a0a4638e
+# %% ../nbs/09_report.ipynb #6c9b7899
 def plot_ranked(run: Run) -> Figure:
     "Layers by delta ECE, best on top, with intervals and reference lines."
     with style():
@@ -114,7 +114,7 @@ def plot_sequential(run: Run) -> Figure:
         _legend(fig, pairs)
     return fig
 
-# %% ../nbs/09_report.ipynb #4ea1e14f
+# %% ../nbs/09_report.ipynb #3da4ed4b
 def plot_comparison(run: Run) -> Figure:
     "ECE of the MAP, temperature scaling, the full posterior, groups and every layer."
     with style():
@@ -128,7 +128,7 @@ def plot_comparison(run: Run) -> Figure:
             ax.invert_yaxis(); ax.grid(axis="y", visible=False); ax.locator_params(axis="x", nbins=6); ax.set(xlabel="ECE (lower is better)")
     return fig
 
-# %% ../nbs/09_report.ipynb #482385bc
+# %% ../nbs/09_report.ipynb #76faf9ef
 def plot_reliability(
     labels: np.ndarray,  # true classes
     panels: dict[str, np.ndarray],  # title -> probabilities [n,c]
@@ -153,7 +153,7 @@ def plot_reliability(
         for ax in axes[:, 1:].flat: ax.set_ylabel("")
     return fig
 
-# %% ../nbs/09_report.ipynb #dfeadaea
+# %% ../nbs/09_report.ipynb #3f241732
 def _probs(run: Run, subset: str) -> dict[str, np.ndarray]:
     "Probabilities of a subset under each predictive, by title."
     title = subset.replace("full", "all layers").replace(".", " ")
@@ -163,7 +163,7 @@ def _deterministic(run: Run) -> dict[str, np.ndarray]:
     logits = run.predictions["test.logits"]
     return {"MAP": temperature_scale(logits, 1.0), f"temperature {run.results['temperature']['value']:.2f}": temperature_scale(logits, run.results["temperature"]["value"])}
 
-# %% ../nbs/09_report.ipynb #79893a4b
+# %% ../nbs/09_report.ipynb #2874daac
 def plot_calibration(run: Run) -> Figure:
     "Reliability of the MAP, of temperature scaling, of the recommended layers (or the leading one), and of all layers under the first predictive."
     predictive, subsets = next(iter(run.results["predictives"].items()))
@@ -172,12 +172,12 @@ def plot_calibration(run: Run) -> Figure:
     panels = {**_deterministic(run), **{title: run.predictions[f"{predictive}.{name}"].double().numpy() for title, name in named.items()}}
     return plot_reliability(run.predictions["test.labels"].numpy(), panels, run.results["config"]["bins"], ("map", "temperature", "layer", "full"))
 
-# %% ../nbs/09_report.ipynb #90a0c540
+# %% ../nbs/09_report.ipynb #4772fc57
 def _listed(layers: Sequence[int]) -> str:
     "For a title: at most six numbers."
     return ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
 
-# %% ../nbs/09_report.ipynb #1812777b
+# %% ../nbs/09_report.ipynb #2a346fdf
 def plot_prior(run: Run) -> Figure | None:
     "Delta ECE and delta NLL of each layer and of all, against the prior precision (linearised predictive); None when the run has no grid."
     priors = run.results["priors"]
@@ -205,12 +205,12 @@ def plot_prior(run: Run) -> Figure | None:
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #5a619ff1
+# %% ../nbs/09_report.ipynb #51142f5d
 def _layer_colours(fig: Figure, axes, run: Run) -> None:
     layers = run.results["layers"]
     fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(min(layers), max(layers) + (len(layers) == 1)), sns.color_palette("crest", as_cmap=True)), ax=axes, label="layer")
 
-# %% ../nbs/09_report.ipynb #2efc466b
+# %% ../nbs/09_report.ipynb #48198e90
 def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of the best and greedy sets by size, and Shapley values of the layers; None when sets were not scored."
     if "front" not in run.summary or not run.summary["front"][metric]: return None
@@ -231,7 +231,7 @@ def plot_sets(run: Run, metric: str = "ece") -> Figure | None:
         right.set(xlabel="layer, from input to output", ylabel=f"Shapley value in delta {metric.upper()}", xticks=shares.layer[:: max(len(shares) // 12, 1)])
     return fig
 
-# %% ../nbs/09_report.ipynb #e3b41b63
+# %% ../nbs/09_report.ipynb #e4bd26a1
 LOOKS = {"gain": ("o", "layer", True, "the layer"), "rescaled": ("v", "temperature", False, "both temperature-scaled"), "gaussian": ("s", "map", False, "its average covariance for every image"),
          "shuffled": ("x", "map", True, "its covariances shuffled over images"), "equal": ("D", "full", False, "all layers at equal variance")}
 
@@ -251,7 +251,7 @@ def plot_controls(run: Run, metric: str = "ece") -> Figure:
         fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=3, frameon=False)
     return fig
 
-# %% ../nbs/09_report.ipynb #fb0f4e4c
+# %% ../nbs/09_report.ipynb #1b8a3e1f
 def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
     "Gain of each factor and projection in each layer as a heat map; None when the linearised predictive was not computed."
     parts = run.results["parts"].get("linearised", {})
@@ -266,7 +266,7 @@ def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
         ax.set(xlabel="layer, from input to output", ylabel=""); ax.tick_params(axis="y", rotation=0)
     return fig
 
-# %% ../nbs/09_report.ipynb #cb4ef95f
+# %% ../nbs/09_report.ipynb #89b04699
 def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
     "Gains by layer and run with the mean over runs, and a heat map of rank correlations with their intervals."
     k = len(found.gains.columns)
@@ -282,7 +282,7 @@ def plot_transfer(found: Comparison, metric: str = "ece") -> Figure:
         right.tick_params(axis="both", rotation=0); plt.setp(right.get_xticklabels(), rotation=30, ha="right")
     return fig
 
-# %% ../nbs/09_report.ipynb #4111ad1b
+# %% ../nbs/09_report.ipynb #f11a48c2
 def save_plots(run: Run) -> dict[str, Path]:
     "Write every figure of a run to its `plots/` and return the paths by name."
     labels, bins, folder = run.predictions["test.labels"].numpy(), run.results["config"]["bins"], run.folder / "plots"
@@ -302,7 +302,7 @@ def save_plots(run: Run) -> dict[str, Path]:
         paths[name] = folder / f"{name}.png"
     return paths
 
-# %% ../nbs/09_report.ipynb #22b128e8
+# %% ../nbs/09_report.ipynb #fa966a92
 def metrics_table(run: Run) -> pd.DataFrame:
     "Every predictor's metrics and delta ECE with its interval, rounded for reading."
     t = summary_table(run.results)
@@ -375,7 +375,7 @@ def priors_table(run: Run, metric: str = "ece") -> pd.DataFrame:
     return pd.DataFrame({"prior": [said.get(name, "fixed") for name in t.prior], "precision": value, "leading layer": t.layer, f"its delta {metric.upper()} [95% interval]": _with_intervals(t.to_dict("records"), "gain"), "all layers": t.full.map(signed),
                          "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format)})
 
-# %% ../nbs/09_report.ipynb #7c0ee15c
+# %% ../nbs/09_report.ipynb #da3bbff2
 def _show(html: str, alt: str = ""):
     "A cell without code that displays HTML."
     return new_code_cell("", execution_count=1, outputs=[new_output("display_data", data={"text/html": html, "text/plain": alt})], metadata={"tags": ["remove-input"]})
@@ -388,7 +388,7 @@ def _figure(path: Path, alt: str, how: str = ""):
 
 def _table(frame: pd.DataFrame): return _show(f'<div class="bll-table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>', "table")
 
-# %% ../nbs/09_report.ipynb #ff353126
+# %% ../nbs/09_report.ipynb #f501e3f1
 RANKED = ("Each dot is the change in expected calibration error (ECE) on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples, without the bias of binned calibration errors, so a dot need not lie in the middle of its bar. "
           "The dashed line is the full posterior, the dotted one temperature scaling fitted on the validation images. A hollow dot loses accuracy.")
 
@@ -451,7 +451,7 @@ The numbers behind this page are in `layer_wise_results.json`, `summary_table.cs
 ```"""
     return [new_markdown_cell("## Time and machine"), _table(time_table(run)), new_markdown_cell(text)]
 
-# %% ../nbs/09_report.ipynb #c07a88ca
+# %% ../nbs/09_report.ipynb #12b852bd
 def report_cells(
     run: Run,
     paths: dict[str, Path],  # from `save_plots`
@@ -471,7 +471,7 @@ def explore_runs(runs: Sequence[Finished]) -> str:
     if len(set(labels)) < len(labels): labels = [str(r.folder) for r in runs]
     return explorer_html(dict(zip(labels, runs)), {k: to_hex(COLOURS[k]) for k in ("layer", "full")})
 
-# %% ../nbs/09_report.ipynb #1f47b465
+# %% ../nbs/09_report.ipynb #764ce2d7
 LOOK = """
 .bll-figure {margin: 1rem 0} .bll-figure img {max-width: 100%; height: auto; display: block}
 .bll-figure figcaption {opacity: .85; font-size: .9em; margin-top: .3rem}
@@ -490,7 +490,7 @@ a {color: #0173b2} code, pre {font-size: .9em} pre {white-space: pre-wrap; overf
 @media print {nav {display: none} body {max-width: none; font-size: 10pt} figure, table, tr, pre {break-inside: avoid} h2, h3 {break-after: avoid} .bll-table {overflow: visible} .bll-table table {font-size: 7.5pt}}
 """
 
-# %% ../nbs/09_report.ipynb #26f0810e
+# %% ../nbs/09_report.ipynb #5b7a2c0d
 TITLE = "Which layers are worth making Bayesian?"
 
 def render_report(
@@ -512,14 +512,14 @@ def render_report(
     out.write_text(_page(body), encoding="utf-8")
     return out
 
-# %% ../nbs/09_report.ipynb #8cd8d690
+# %% ../nbs/09_report.ipynb #2ff4954a
 def _page(body: str) -> str:
     "A page around nbconvert's cells, with links to its sections."
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in re.findall(r'<h2 id="([^"]+)">([^<]+)', body))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{TITLE}</title><style>{PAGE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{TITLE}</h1><nav aria-label="contents">{links}</nav><main>{body}</main></body></html>\n'
 
-# %% ../nbs/09_report.ipynb #adda8e55
+# %% ../nbs/09_report.ipynb #fa9363fe
 def display_report(folder: str | Path) -> None:
     "Show the report's text, tables and figures as outputs of a notebook cell."
     from IPython.display import HTML, Markdown, display
