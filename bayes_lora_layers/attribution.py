@@ -338,7 +338,7 @@ def _notes(results: dict, predictive: str, metric: str) -> list[str]:
     subsets, notes = results["predictives"][predictive], []
     harmful = [s["layers"][0] for k, s in subsets.items() if k.startswith("layer.") and _too_wide(s)]
     if _too_wide(subsets["full"]): notes.append(f"The full posterior is too wide: it changes accuracy by {signed(subsets['full']['delta']['accuracy']['estimate'])}.")
-    if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone {_verb(harmful, 'loses', 'lose')} over {ACCURACY_LOSS:.0%} accuracy.")
+    if harmful and len(harmful) < sum(k.startswith("layer.") for k in subsets): notes.append(f"{_say(harmful)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than {ACCURACY_LOSS:.0%}.")
     return notes
 
 # %% ../nbs/08_attribution.ipynb #aefaa131
