@@ -35,7 +35,7 @@ from .data import batches
 from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restrict, sample_deviations
 from .metrics import standard_metrics
 from .model import Classifier, add_lora, head_names, in_precision, tiny_vit
-from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs
+from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs, subset_scores
 from .sweep import DRAW_GROUP, config_from, describe_machine, prepare, write_json
 
 # %% ../nbs/benchmarks/speed.ipynb #88dfbab5
@@ -440,22 +440,24 @@ def study(
     batch: int = 128,
     part: float = 0.05,  # share of each sweep that is timed; of training 100 steps, of the fit 20 batches
 ) -> list[dict]:
-    "Time, share of the measured matrix rate and peak memory of each stage of a study, in bfloat16 passes, on random images and scaled to all of the work. The share counts matrix operations of the passes no method avoids (of the fit: three passes an image)."
+    "Time, share of the measured matrix rate and peak memory of each stage of a study, in bfloat16 passes, on random images and scaled to all of the work. The share counts matrix operations of the passes no method avoids (of the fit: three passes an image; scores of sets have none)."
     device, n_classes, low, posterior = x.device.type, len(classifier.classes), in_precision(classifier, torch.bfloat16), random_posterior(classifier, "diag")
     rate, operations, rows = matrix_rate(torch.bfloat16, device, 8192 if device == "cuda" else 1024), forward_operations(classifier, x), []
     budget, normals, subsets, L = rows_per_pass(low, x[:1], memory_budget), normal_draws(512, n_classes), [[l] for l in classifier.layers], len(classifier.blocks)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
-    def stage(name, job, total, count, avoidable):
+    def stage(name, job, total, count, unavoidable):
         if device == "cuda": torch.cuda.reset_peak_memory_stats()
         count = max(round(min(count, total)), 1)
         job(); wait(); start = time.perf_counter()
         for _ in range(count): job()
         wait()
         seconds = (time.perf_counter() - start) * total / count
-        rows.append({"stage": name, "memory budget, GB": memory_budget or "half of what is free", "minutes": seconds / 60, "share of matrix rate": avoidable * operations / seconds / rate, "peak GB": torch.cuda.max_memory_allocated() / 2 ** 30 if device == "cuda" else None, "measured calls": count, "of": total})
+        rows.append({"stage": name, "memory budget, GB": memory_budget or "half of what is free", "minutes": seconds / 60, "share of matrix rate": unavoidable * operations / seconds / rate if unavoidable else None, "peak GB": torch.cuda.max_memory_allocated() / 2 ** 30 if device == "cuda" else None, "measured calls": count, "of": total})
     n, fit_x = max(min(budget // n_classes, len(x)), 1), x.repeat(8, 1, 1, 1)
     stage("exact linearised sweep", lambda: linearised_probs(low, posterior, x[:n], subsets, normals, rows=budget, memory_budget=memory_budget), images / n, part * images / n, images * n_classes)
+    changes, labels = torch.randn(L, len(x), n_classes, 64, device=x.device), torch.zeros(len(x), dtype=torch.long, device=x.device)
+    stage(f"scores of all {2 ** L:,} sets of layers", lambda: subset_scores(changes[0, ..., 0], changes, labels), images / len(x), part * images / len(x), 0)
     stage(f"sampled sweep, {L} x 30", lambda: sampled_probs(low, posterior, x, subsets, 30, rows=budget), images / len(x), part * images / len(x), images * 30 * (L + 1) / 2)
     stage(f"fit, {train_images:,} images", lambda: our_fit(classifier, "diag", fit_x, passes=low, rows=budget), train_images / len(fit_x), 20, train_images * 3)
     xs, ys = torch.randn(batch, *x.shape[1:], device=x.device), torch.zeros(batch, dtype=torch.long, device=x.device)

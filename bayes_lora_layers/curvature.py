@@ -362,7 +362,8 @@ class LoRAGGN(GGNInterface):
                 if name not in found: found[name] = parts; continue
                 # a later chunk of the same images brings new gradients with inputs that were counted
                 found[name] = tuple(a if i and first else a + b for i, (a, b) in enumerate(zip(found[name], parts)))
-        for images in packs(count.cpu(), rows):
+        count = count.cpu()
+        for images in packs(count, rows):
             directions = columns[: count[images].max(), images].to(classifier.dtype)
             stream_gradients(classifier, x[images], lambda end: directions.to(end.dtype), visit, rows=rows)
         return logits, found
@@ -373,11 +374,10 @@ class LoRAGGN(GGNInterface):
 
     def _check_finite(self, x: Tensor, logits: Tensor, found: dict) -> None:
         "Raise `FloatingPointError` naming the batch and the layer."
-        if not logits.isfinite().all():
-            raise FloatingPointError(f"curvature: the logits of batch {self.batch} are not finite: {first_broken_layer(self.model, x)}; the MAP has diverged")
-        for site in self.classifier.sites:
-            if not all(t.isfinite().all() for p in site.parameters for t in found[p]):
-                raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {site.layer} ({site.projection})")
+        sites, finite = self.classifier.sites, lambda *tensors: torch.stack([t.isfinite().all() for t in tensors]).all()
+        fine, *at = torch.stack([finite(logits), *(finite(*(t for p in s.parameters for t in found[p])) for s in sites)]).tolist()  # one question to the device
+        if not fine: raise FloatingPointError(f"curvature: the logits of batch {self.batch} are not finite: {first_broken_layer(self.model, x)}; the MAP has diverged")
+        if not all(at): raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {(s := sites[at.index(False)]).layer} ({s.projection})")
 
 # %% ../nbs/04_curvature.ipynb #91ebbf99
 @torch.no_grad()

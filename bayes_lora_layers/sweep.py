@@ -41,7 +41,7 @@ from .data import PixelDataset, Splits, batches, halving, load_splits
 from .laplace import STRUCTURES, Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
 from .metrics import Scores, bin_index, fit_temperature, paired_gains, resample_counts, score, standard_metrics, temperature_scale
 from .model import Classifier, add_lora, example_input, in_precision, load_adapter, load_base, save_adapter, tiny_vit
-from .predict import (LayerCovariances, choose_engine, covariance_factor, dropout_probs, layer_covariances, layer_draws, linearised_probs, mc_probs, normal_draws, order_scores, pack_scores,
+from .predict import (LayerCovariances, check_drawn, choose_engine, covariance_factor, dropout_probs, layer_covariances, layer_draws, linearised_probs, mc_probs, normal_draws, order_scores, pack_scores,
                                        pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores)
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
@@ -387,6 +387,7 @@ def linearised_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: T
     c, layers, k, n = setup.config, len(passes.posterior.layers), pass_directions(passes.classifier), len(x)
     normals = {"layers": normal_draws(c.link_draws, layers, n, k, seed=seed), "weights": normal_draws(c.link_draws, n, k, seed=seed)} if passes.engine == "reverse" else {}
     if split == "test": normals["gaussian"] = normal_draws(c.link_draws, layers, n, mean.shape[1], seed=seed + 1)
+    normals = {name: z.to(mean) for name, z in normals.items()}
     return _joined([_linearised(setup, passes, x[rows], mean[rows], y[rows], {name: z[:, rows] if name == "weights" else z[:, :, rows] for name, z in normals.items()}, seed, split) for rows in torch.arange(n).split(_carried(setup, passes))])
 
 def set_sums(scores: Float[Tensor, "m n 3"], bins: int) -> Float[Tensor, "m k"]:
@@ -456,7 +457,7 @@ def _left_out(blocks: Float[Tensor, "b m n c"], y: Tensor) -> Float[Tensor, "n b
 
 def _part_scores(passes: Passes, found: LayerCovariances, mean: Tensor, y: Tensor, normals: Tensor) -> Float[Tensor, "n p 3"]:
     probs = [mc_probs(mean, sum(found.weights[w] for w in weights), normals, found.head) for weights in passes.parts.values()]
-    return pack_scores(torch.stack(probs), y).transpose(0, 1)
+    return pack_scores(check_drawn(torch.stack(probs)), y).transpose(0, 1)
 
 # %% ../nbs/07_sweep.ipynb #46fcde6d
 def sampled_group(setup: Setup, passes: Passes, x: Tensor, mean: Tensor, y: Tensor, seed: int, split: str) -> dict[str, Tensor]:
@@ -493,7 +494,7 @@ def find_averages(moments: Float[Tensor, "l c c"], n: int) -> dict[str, Tensor]:
     "Cholesky factor of each layer's average covariance over n images, and the scale that gives its changes the average variance of all layers."
     covariance = moments.double() / n
     variance = covariance.diagonal(dim1=1, dim2=2).mean(1)
-    return {"factor": covariance_factor(covariance), "scale": (variance.mean() / variance.clamp_min(torch.finfo(torch.float64).tiny)).sqrt()}
+    return {"factor": check_drawn(covariance_factor(covariance)), "scale": (variance.mean() / variance.clamp_min(torch.finfo(torch.float64).tiny)).sqrt()}
 
 def find_validated(setup: Setup, passes: Passes, priors: Float[Tensor, "n g m 3"]) -> dict[int, float]:
     "The prior precision with the lowest validation NLL of each layer alone; the run's own for layers that are not swept."
@@ -605,7 +606,7 @@ def predict_baselines(setup: Setup, classifier: Classifier, data: dict[str, Pixe
             train = setup.pixels("train")
             features = {s: torch.cat([head_features(classifier, x.to(setup.device)).float() for x, _ in batches(d, c.batch_size)]) for s, d in {"train": train, **data}.items()}
             la = head_laplace(classifier, features["train"], train.labels.to(setup.device), c.structure)
-            for split in data: out[split, "head"] = torch.cat([_head_probs(la, z, normal_draws(c.link_draws, len(classifier.classes), seed=c.seed)) for z in features[split].split(DRAW_GROUP)])
+            for split in data: out[split, "head"] = check_drawn(torch.cat([_head_probs(la, z, normal_draws(c.link_draws, len(classifier.classes), seed=c.seed)) for z in features[split].split(DRAW_GROUP)]))
     if "mc-dropout" in c.baselines:
         with timed(setup.folder, "mc-dropout"):
             for split, d in data.items(): out[split, "mc-dropout"] = torch.cat([dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i) for i, (x, _) in enumerate(batches(d, c.batch_size))])
