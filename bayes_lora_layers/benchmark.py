@@ -109,10 +109,9 @@ def fastest(job: Callable, batches: tuple[int, ...]) -> int:
     seconds = {b: interleaved({"job": lambda b=b: job(b)}, 1)["job"]["median"] for b in batches}
     return min(seconds, key=seconds.get)
 
-def our_fit(classifier: Classifier, structure: str, x: Tensor, dtype: torch.dtype = torch.float32, n_data: int = 50_000, passes: Classifier | None = None, rows: int = 0) -> None:
+def our_fit(classifier: Classifier, structure: str, x: Tensor, dtype: torch.dtype = torch.float32, n_data: int = 50_000, passes: Classifier | None = None, memory_budget: float = 0.0) -> None:
     "Curvature of every layer, folded as for `n_data` images."
-    backend = LoRAGGN(classifier.network, "classification", classifier=classifier, tolerance=folded_share(0.01, n_data), engine=passes or in_precision(classifier, dtype))
-    backend.rows = rows
+    backend = LoRAGGN(classifier.network, "classification", classifier=classifier, tolerance=folded_share(0.01, n_data), engine=passes or in_precision(classifier, dtype), memory_budget=memory_budget)
     y = torch.zeros(len(x), dtype=torch.long, device=x.device)
     return backend.diag(x, y) if structure == "diag" else backend.kron(x, y, N=len(x))
 
@@ -381,7 +380,7 @@ def growth(repeats: int = 3) -> list[dict]:
 
 # %% ../nbs/benchmarks/speed.ipynb #2e3fcede
 SKIPPED = {"quick": ["DeiT-Tiny, ViT-B/16, memory, growth: run with 'cpu'", "the study's sizes: run with 'gpu'"], "cpu": ["the study's sizes on a GPU: python -m bayes_lora_layers.benchmark gpu"], "gpu": []}
-SMALL_CARD = {"memory_budget": 6.0, "train_rows": 32}  # for 16 GB
+SMALL_CARD = {"memory_budget": 6.0, "train_rows": 32}  # meant for a card of 16 GB; the peak is measured
 MODELS = {"tiny ViT": lambda classes: tiny_vit(classes), "ViT-B/16": lambda classes: vit(classes), "DeiT-Tiny size": lambda classes: vit(classes, width=192)}
 
 def run_benchmark(
@@ -444,22 +443,18 @@ def study(
     device, n_classes, low, posterior = x.device.type, len(classifier.classes), in_precision(classifier, torch.bfloat16), random_posterior(classifier, "diag")
     rate, operations, rows = matrix_rate(torch.bfloat16, device, 8192 if device == "cuda" else 1024), forward_operations(classifier, x), []
     budget, normals, subsets, L = rows_per_pass(low, x[:1], memory_budget), normal_draws(512, n_classes), [[l] for l in classifier.layers], len(classifier.blocks)
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def stage(name, job, total, count, unavoidable):
         if device == "cuda": torch.cuda.reset_peak_memory_stats()
         count = max(round(min(count, total)), 1)
-        job(); wait(); start = time.perf_counter()
-        for _ in range(count): job()
-        wait()
-        seconds = (time.perf_counter() - start) * total / count
+        seconds = interleaved({name: job}, count)[name]["median"] * total
         rows.append({"stage": name, "memory budget, GB": memory_budget or "half of what is free", "minutes": seconds / 60, "share of matrix rate": unavoidable * operations / seconds / rate if unavoidable else None, "peak GB": torch.cuda.max_memory_allocated() / 2 ** 30 if device == "cuda" else None, "measured calls": count, "of": total})
     n, fit_x = max(min(budget // n_classes, len(x)), 1), x.repeat(8, 1, 1, 1)
     stage("exact linearised sweep", lambda: linearised_probs(low, posterior, x[:n], subsets, normals, rows=budget, memory_budget=memory_budget), images / n, part * images / n, images * n_classes)
     changes, labels = torch.randn(L, len(x), n_classes, 64, device=x.device), torch.zeros(len(x), dtype=torch.long, device=x.device)
     stage(f"scores of all {2 ** L:,} sets of layers", lambda: subset_scores(changes[0, ..., 0], changes, labels), images / len(x), part * images / len(x), 0)
     stage(f"sampled sweep, {L} x 30", lambda: sampled_probs(low, posterior, x, subsets, 30, rows=budget), images / len(x), part * images / len(x), images * 30 * (L + 1) / 2)
-    stage(f"fit, {train_images:,} images", lambda: our_fit(classifier, "diag", fit_x, passes=low, rows=budget), train_images / len(fit_x), 20, train_images * 3)
+    stage(f"fit, {train_images:,} images", lambda: our_fit(classifier, "diag", fit_x, passes=low, memory_budget=memory_budget), train_images / len(fit_x), 20, train_images * 3)
     xs, ys = torch.randn(batch, *x.shape[1:], device=x.device), torch.zeros(batch, dtype=torch.long, device=x.device)
     optimizer = torch.optim.AdamW([p for p in classifier.network.parameters() if p.requires_grad], lr=1e-4)
     def step():

@@ -301,7 +301,8 @@ def subset_scores(
 ) -> Float[Tensor, "m n 3"]:
     "Packed scores of all `2^l` sets of layers; set `m` holds the layers at the positions of the bits of `m`."
     l, n, c, s = changes.shape
-    few = max(CACHED // (2 ** (l // 2) * c * s), 1) if changes.device.type == "cpu" else n  # images whose table stays in a processor's cache
+    if changes.device.type != "cpu": return pack_scores(_all_sets_unasked(logits, changes), labels)
+    few = max(CACHED // (2 ** (l // 2) * c * s), 1)  # images whose table stays in a processor's cache
     return torch.cat([pack_scores(_all_sets(logits[i : i + few], changes[:, i : i + few]), labels[i : i + few]) for i in range(0, n, few)], dim=1)
 
 def order_scores(
@@ -324,12 +325,17 @@ def _all_sets(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -
     low, high = (v - v.amax(2, keepdim=True) for v in (low, high))  # a constant of an image and draw, which the normalisation removes
     E, probs = low.exp(), changes.new_empty(len(high), len(low), *logits.shape)
     for h, p in zip(high, probs):
-        if h.device.type != "cpu": torch.mean((low + h).softmax(2), -1, out=p); continue  # exponentials cost less there than asking for the smallest total
         q = E * h.exp()
         total = q.sum(2, keepdim=True)
         q = q.div_(total) if total.min() > 1e-30 else (low + h).softmax(2)  # halves that contradict each other underflow
         torch.mean(q, -1, out=p)
     return probs.flatten(0, 1)
+
+def _all_sets_unasked(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c"]:
+    "The same by plain softmaxes: it takes an exponential for each set, and asks the device nothing."
+    half = len(changes) // 2
+    low, high = (_sums_of_subsets(part) for part in (changes[:half], changes[half:]))
+    return torch.cat([(logits[..., None] + h + low).softmax(2).mean(-1) for h in high])
 
 def _sums_of_subsets(changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c s"]:
     sums = changes.new_zeros(1, *changes.shape[1:])
@@ -354,7 +360,8 @@ def linearised_probs(
         at = [posterior.layers.index(l) for l in subset]
         if normals is None: return probit_probs(mean, found.of(at, g).diagonal(dim1=1, dim2=2))
         return mc_probs(mean, found.ends[g, at].sum(0), normals, found.head)
-    mean, normals = (found.logits if mean is None else mean), None if normals is None else normals.to(found.ends)
+    mean = found.logits if mean is None else mean
+    if normals is not None: normals = normals.to(found.ends)  # once for all subsets
     probs = check_drawn(torch.stack([torch.stack([link(g, s) for s in subsets]) for g in range(1 + len(prior_grid))]))
     return {"logits": mean, "probs": probs[0], "variance": found.variance, "grid": probs[1:]}
 

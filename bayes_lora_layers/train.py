@@ -43,7 +43,7 @@ class MAPTrainer(Trainer):
 
     def __init__(self, *args, prior_precision: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
-        self.prior_precision, self.rows = prior_precision, self.args.per_device_train_batch_size
+        self.prior_precision, self.rows = prior_precision, self.args.train_batch_size
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         "Gradients of a batch. One too large for memory is taken in halves, quarters and so on, whose gradients add up to the same."
