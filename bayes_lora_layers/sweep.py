@@ -9,7 +9,8 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'CHUNK', 'DRAW_GROUP', 'ORDERS', 'BLO
            'train_map', 'validation_prior', 'fit_posterior', 'prior_rules', 'Passes', 'find_engine', 'find_parts',
            'find_passes', 'controlled', 'linearised_group', 'set_sums', 'sampled_group', 'predict_chunk',
            'find_averages', 'find_validated', 'sets_of', 'set_metrics', 'choose_set', 'predict_all',
-           'predict_baselines', 'deltas', 'evaluate', 'summary_table', 'run_sweep', 'open_run', 'read_results']
+           'predict_baselines', 'left_out_values', 'with_blocks', 'deltas', 'evaluate', 'summary_table', 'run_sweep',
+           'open_run', 'read_results']
 
 # %% ../nbs/07_sweep.ipynb #c3f4453e
 import json
@@ -39,7 +40,8 @@ from tqdm import tqdm
 from .curvature import budget_bytes, head_features, head_weight, rows_per_pass
 from .data import PixelDataset, Splits, batches, halving, load_splits
 from .laplace import STRUCTURES, Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
-from .metrics import Scores, bin_index, fit_temperature, paired_gains, resample_counts, score, standard_metrics, temperature_scale
+from .intervals import Gains, paired_gains, resample_counts
+from .metrics import Metric, Scores, bin_index, fit_temperature, score, standard_metrics, temperature_scale
 from .model import Classifier, add_lora, example_input, in_precision, load_adapter, load_base, save_adapter, tiny_vit
 from .predict import (LayerCovariances, check_drawn, choose_engine, covariance_factor, dropout_probs, layer_covariances, layer_draws, linearised_probs, mc_probs, normal_draws, order_scores, pack_scores,
                                        pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores)
@@ -80,6 +82,7 @@ class Config:
     subsets: int = 65536  # score every set of layers when there are at most so many, else random orders of layers; 0 for neither
     bins: int = 15  # of calibration errors
     bootstrap: int = 2000  # resamples behind every interval
+    smallest_gain: float = 0.005  # a gain below this does not matter; no layer is called useless whose interval reaches it
     baselines: list = field(default_factory=list)  # to compare with, out of 'mc-dropout' (needs lora_dropout) and 'ensemble' (trains more adapters)
     ensemble_size: int = 5  # adapters of the ensemble
     sampled_parts: bool = False  # also sample factors and projections, not only whole layers
@@ -134,6 +137,7 @@ def check_config(c: Config) -> None:
     need(c.prior_precision >= 0, "prior_precision", "0 or a positive number")
     need(c.test_noise >= 0, "test_noise", "0 or a positive number")
     need(c.bootstrap >= 100, "bootstrap", "at least 100 resamples")
+    need(c.smallest_gain > 0, "smallest_gain", "a positive number")
     need(c.memory_budget >= 0, "memory_budget", "0 or a positive number of GB")
     need(c.model != "tiny-vit" or not c.image_size, "image_size", "0 with model='tiny-vit', which takes 8x8 images only")
     need(c.link_draws >= 4 and c.link_draws % 2 == 0, "link_draws", "an even number of at least 4")
@@ -630,22 +634,33 @@ def _member(setup: Setup, i: int) -> Classifier:
     return member
 
 # %% ../nbs/07_sweep.ipynb #ff1515a7
+def left_out_values(metric: Metric, blocks: Float[Tensor, "n b m 3"]) -> Float[np.ndarray, "b m"]:
+    "A metric of each predictor with one block of samples left out."
+    return np.array([[metric.of(Scores.unpack(packed)) for packed in block] for block in blocks.permute(1, 2, 0, 3).numpy()])
+
+def with_blocks(gains: Gains, metric: Metric, blocks: Float[Tensor, "n b m 3"] | None) -> Gains:
+    "Gains with the Monte Carlo error that a jackknife over blocks of samples finds (Efron and Stein 1981); as they are without blocks."
+    if blocks is None or metric.name == "classwise_ece": return gains
+    values = left_out_values(metric, blocks)
+    b, draws = len(values), gains.deviations.shape[1]
+    return gains.with_noise(np.random.default_rng(b).normal(size=(draws, b)) @ (values - values.mean(0)) * np.sqrt((b - 1) / b))
+
 def deltas(
     before: Scores,  # of the reference
     after: list[Scores],
     counts: Float[np.ndarray, "draws n"],  # from `resample_counts`
     bins: int,
+    blocks: Float[Tensor, "n b m 3"] | None = None,  # packed scores of `after` with one block of shared weight samples left out
 ) -> list[dict]:
-    "The `delta` of each predictor in every metric its scores allow."
+    "The `delta` of each predictor in every metric its scores allow, with the Monte Carlo error of shared samples."
     metrics = {k: m for k, m in standard_metrics(bins).items() if all(s.probs is not None for s in (before, *after)) or k != "classwise_ece"}
     out = [{} for _ in after]
     for k, m in metrics.items():
-        gains = paired_gains(m, before, after, counts)
-        for i, o in enumerate(out):
-            interval = gains.interval(i)
-            o[k] = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "centre": float(gains.centre[i])}
+        gains = with_blocks(paired_gains(m, before, after, counts), m, blocks)
+        for o, interval, plain in zip(out, gains.intervals(), gains.plain): o[k] = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "plain": float(plain)}
     return out
 
+# %% ../nbs/07_sweep.ipynb #7c4d2e10
 def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predictions: dict[str, Tensor]) -> dict:
     "Everything in `layer_wise_results.json`."
     c, y, y_validation = setup.config, predictions["test.labels"].numpy(), predictions["validation.labels"].numpy()
@@ -654,11 +669,11 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     at_map, scaled_map = (score(temperature_scale(predictions["test.logits"], t), y) for t in (1.0, T))
     logs = lambda name: predictions[name].double().clamp_min(1e-30).log()
 
-    def judged(names):
+    def judged(names, blocks=None):
         probs = [score(predictions[n], y) for n in names]
         values = [fit_temperature(logs(f"validation.{n}"), y_validation) for n in names]
-        rescaled = deltas(scaled_map, [replace(score(temperature_scale(logs(n), t), y), probs=None) for n, t in zip(names, values)], counts, c.bins)
-        return [{"metrics": {k: m.of(s) for k, m in metrics.items()}, "delta": d, "rescaled": {"value": t, "delta": r}} for s, d, t, r in zip(probs, deltas(at_map, probs, counts, c.bins), values, rescaled)]
+        rescaled = deltas(scaled_map, [replace(score(temperature_scale(logs(n), t), y), probs=None) for n, t in zip(names, values)], counts, c.bins, blocks)
+        return [{"metrics": {k: m.of(s) for k, m in metrics.items()}, "delta": d, "rescaled": {"value": t, "delta": r}} for s, d, t, r in zip(probs, deltas(at_map, probs, counts, c.bins, blocks), values, rescaled)]
 
     def unpacked(name):  # [n, ..., 3] -> one `delta` for each of the inner dimensions
         values = predictions[name].numpy()
@@ -668,8 +683,9 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     of = lambda p: {**setup.subsets, **({"recommended": predictions[f"{p}.recommended.layers"].tolist()} if f"{p}.recommended.layers" in predictions else {})}
     predictives, parts = {}, {}
     for p in tqdm(c.predictives, desc="intervals", unit="predictive"):
-        errors, sets = _monte_carlo_errors(predictions.get(f"{p}.blocks"), metrics), of(p)
-        predictives[p] = {s: {"layers": sets[s], **j, "monte_carlo_error": errors[i] if errors else None} for i, (s, j) in enumerate(zip(sets, judged([f"{p}.{s}" for s in sets])))}
+        blocks, sets = predictions.get(f"{p}.blocks"), of(p)
+        errors, shared = _monte_carlo_errors(blocks, metrics), p == "sampled" or find_engine(c, classifier) == "forward"
+        predictives[p] = {s: {"layers": sets[s], **j, "monte_carlo_error": errors[i] if errors else None} for i, (s, j) in enumerate(zip(sets, judged([f"{p}.{s}" for s in sets], blocks if shared else None)))}
         cuts = [k for k in find_parts(classifier) if p == "linearised" or not k.startswith("layer.")]
         if f"{p}.parts" in predictions: parts[p] = dict(zip(cuts, unpacked(f"{p}.parts")))
     linear = "linearised" in c.predictives
@@ -678,7 +694,7 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     sizes = {l: sum(w.numel() for s in classifier.sites if s.layer == l for w in classifier.weights(s)) for l in classifier.layers}
     baselines = [k for k in predictions if k.startswith("baseline.")]
     return {
-        "schema": 2, "config": identity(c),
+        "schema": 3, "config": identity(c),
         "n_train": len(setup.data.train), "n_validation": len(setup.data.validation), "n_test": len(y), "classes": len(classifier.classes), "class_names": list(classifier.classes), "layers": list(classifier.layers),
         "prior_precision": by_layer(posterior.prior_precision), "curvature_trace": by_layer(curvature_trace(posterior)), "effective_dimension": by_layer(effective_dimension(posterior)),
         "lora_norm": by_layer(norms), "parameters": by_layer(sizes), "mean_logit_variance": predictions["linearised.variance"].double().mean((0, 2)).tolist() if linear else None,
@@ -696,10 +712,9 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
 def _monte_carlo_errors(blocks: Tensor | None, metrics: dict) -> list[dict] | None:
     "Standard error of each subset's metrics from finitely many samples: a jackknife over blocks of samples."
     if blocks is None: return None
-    n, b, m, _ = blocks.shape
-    values = lambda metric, i: np.array([metric.of(Scores.unpack(blocks[:, j, i].numpy())) for j in range(b)])
-    error = lambda v: float(np.sqrt((b - 1) / b * ((v - v.mean()) ** 2).sum()))
-    return [{k: error(values(metric, i)) for k, metric in metrics.items() if k != "classwise_ece"} for i in range(m)]
+    values = {k: left_out_values(m, blocks) for k, m in metrics.items() if k != "classwise_ece"}
+    error = {k: np.sqrt((len(v) - 1) * v.var(0)) for k, v in values.items()}
+    return [{k: float(e[i]) for k, e in error.items()} for i in range(blocks.shape[2])]
 
 def _prior_deltas(setup, posterior, subsets, predictions, unpacked) -> dict:
     "What each subset gains under each prior precision."
@@ -740,7 +755,7 @@ def open_run(
 ) -> tuple[Classifier, Posterior]:
     "The classifier at its MAP and the whole posterior of a finished run, to go on with in Python. Reads no data. Raises `ValueError` when the folder holds none."
     folder, results = Path(folder), read_results(folder)
-    classes = results.get("class_names") or [str(i) for i in range(results["classes"])]  # runs of the first days of schema 2 have no names
+    classes = results["class_names"]
     c = config_from({**yaml.safe_load((folder / "config.yaml").read_text()), "output_dir": str(folder)})
     base = load_base(str(folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, classes, c.seed, c.image_size)
     classifier = load_adapter(*base, classes, c.adapter or folder / "adapter")
@@ -752,5 +767,5 @@ def read_results(folder: str | Path) -> dict:
     path = Path(folder) / "layer_wise_results.json"
     if not path.exists(): raise ValueError(f"output_dir={str(folder)!r} has no layer_wise_results.json; expected the folder of a finished run")
     results = json.loads(path.read_text())
-    if results.get("schema") != 2: raise ValueError(f"{path} has schema {results.get('schema')}; expected 2, which this version writes: run it again in another folder")
+    if results.get("schema") != 3: raise ValueError(f"{path} has schema {results.get('schema')}; expected 3, which this version writes: run it again in another folder")
     return results
