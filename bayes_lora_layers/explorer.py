@@ -224,6 +224,8 @@ function metricsOf(sums, i) {
 
 const gainOf = (values, metric) => metric === "accuracy" ? values[metric] - data.map[metric] : data.map[metric] - values[metric];
 
+const gainShown = (values, ends, metric) => ends ? (ends[0] + ends[1]) / 2 : gainOf(values, metric);  // with an interval its estimate, which is free of the bias of binning
+
 function intervalOf(pack, sums, set, i, metric) {  // under the run's own prior; null elsewhere
   if (state.prior !== 0 || set.size === 0) return null;
   const known = pack.intervals[keyOf(set)];
@@ -306,10 +308,10 @@ function bars(sums, pack) {
 function table(pack, sums, i) {
   const now = i < 0 ? null : metricsOf(sums, i);
   const row = m => {
-    const end = now && intervalOf(pack, sums, state.set, i, m);
-    return `<tr><th scope="row">${titles[m]}</th><td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td><td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\\u2013"}</td><td data-gain="${m}" data-value="${now ? gainOf(now, m) : ""}">${now ? signed(gainOf(now, m)) : ""}${end ? ` [${signed(end[0])}, ${signed(end[1])}]` : ""}</td></tr>`;
+    const end = now && intervalOf(pack, sums, state.set, i, m), shown = now && gainShown(now, end, m);
+    return `<tr><th scope="row">${titles[m]}</th><td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td><td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\\u2013"}</td><td data-gain="${m}" data-value="${now ? shown : ""}">${now ? signed(shown) : ""}${end ? ` [${signed(end[0])}, ${signed(end[1])}]` : ""}</td></tr>`;
   };
-  named("table").innerHTML = `<thead><tr><th></th><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th><th>better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
+  named("table").innerHTML = `<thead><tr><th></th><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th><th title="of calibration errors without the bias of binning, so not quite the difference of the two numbers">better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
 }
 
 function said(pack, sums, i) {
@@ -317,8 +319,8 @@ function said(pack, sums, i) {
   named("value").textContent = parameter.value !== null ? `${short(parameter.value)}${parameter.name ? " (" + parameter.name + ")" : ""}` : "";
   if (i < 0) return `${who} together: not computed for the ${state.predictive} predictive, which was run for the MAP, single layers, the groups, all layers${pack.recommended ? " and the recommended set" : ""}.`;
   if (!state.set.size) return `${who} Bayesian: this is the MAP. Tick layers to see what they change.`;
-  const gain = gainOf(metricsOf(sums, i), state.metric), word = titles[state.metric].replace(" (nats)", "");
-  let text = `${who} Bayesian, ${state.predictive}, ${prior}: ${word} is ${gain < 0 ? "worse" : "better"} by ${Math.abs(gain).toFixed(4)} than at the MAP.`;
+  const values = metricsOf(sums, i), gain = gainOf(values, state.metric), told = gainShown(values, intervalOf(pack, sums, state.set, i, state.metric), state.metric), word = titles[state.metric].replace(" (nats)", "");
+  let text = `${who} Bayesian, ${state.predictive}, ${prior}: ${word} is ${told < 0 ? "worse" : "better"} by ${Math.abs(told).toFixed(4)} than at the MAP.`;
   if (!sums.keys && state.set.size < data.layers.length) {
     let same = 0, below = 0;
     for (let m = 0; m < sums.m; m++) {

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 from scipy.stats import chi2, norm, rankdata, t as student
 
-from .metrics import Array, Metric, Scores, accuracy, brier, ece_metric, nll, score, standard_metrics, temperature_scale
+from .metrics import Array, Metric, Scores, accuracy, adaptive_ece_metric, brier, ece_metric, nll, score, smooth_ece_metric, temperature_scale
 
 # %% ../nbs/01_intervals.ipynb #8c42a8ed
 @dataclass(frozen=True)
