@@ -24,7 +24,7 @@ from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
 from safetensors.torch import load_file
 from scipy.stats import spearmanr, t as student
 
-from .intervals import Gains, paired_gains, resample_counts
+from .intervals import Gains, concordance, paired_gains, resample_counts
 from .metrics import Metric, Scores, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, with_blocks, write_atomically, write_json
 
@@ -434,6 +434,7 @@ class Comparison:
     gains: pd.DataFrame  # layer x run
     layers: pd.DataFrame  # `layer`, `mean`, `low`, `high` over runs, `mean_rank`, `rank_low`, `rank_high`, times `best`
     correlation: pd.DataFrame  # run x run, Spearman's rho
+    concordance: tuple[float, float]  # Kendall's W of the rankings, and its p value
     low: pd.DataFrame  # ends of its 95 percent intervals
     high: pd.DataFrame
     settings: pd.DataFrame  # parameters that differ, run x parameter
@@ -459,4 +460,4 @@ def compare(
     pairs = {(a, b): rank_correlation(gains[a].tolist(), gains[b].tolist()) if a != b else {"estimate": 1.0, "low": 1.0, "high": 1.0} for a in names for b in names}
     frame = lambda key: pd.DataFrame({b: {a: pairs[a, b][key] if pairs[a, b] else np.nan for a in names} for b in names})
     configs = pd.DataFrame({n: {key: str(v) for key, v in r["config"].items()} for n, r in zip(names, results)}).T
-    return Comparison(gains, layers.sort_values("mean", ascending=False).reset_index(names="layer"), frame("estimate"), frame("low"), frame("high"), configs.loc[:, configs.nunique() > 1])
+    return Comparison(gains, layers.sort_values("mean", ascending=False).reset_index(names="layer"), frame("estimate"), concordance(gains.T.to_numpy()) if len(gains) > 1 else (np.nan, np.nan), frame("low"), frame("high"), configs.loc[:, configs.nunique() > 1])
