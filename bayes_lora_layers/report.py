@@ -389,7 +389,7 @@ def _figure(path: Path, alt: str, how: str = ""):
 def _table(frame: pd.DataFrame): return _show(f'<div class="bll-table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>', "table")
 
 # %% ../nbs/09_report.ipynb #f501e3f1
-RANKED = ("Each dot is the change in expected calibration error (ECE) on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples, without the bias of binned calibration errors, so a dot need not lie in the middle of its bar. "
+RANKED = ("Each dot is the change in expected calibration error (ECE) on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two bars further down. "
           "The dashed line is the full posterior, the dotted one temperature scaling fitted on the validation images. A hollow dot loses accuracy.")
 
 def _answer(run: Run, paths: dict[str, Path]) -> list:

@@ -163,7 +163,8 @@ def pretrain_tiny_vit(
     model, processor = tiny_vit(seed=seed)
     pool = digits_parts(seed)["pretrain"]
     train, held = (PixelDataset(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
-    fit_network(model, train, held, folder, epochs, batch_size=32, learning_rate=1e-3, seed=seed, title="pretraining")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
+    fit_network(model, train, held, folder, epochs, batch_size=32, learning_rate=1e-3, seed=seed, checkpoint="last", title="pretraining")
     model.save_pretrained(folder / "model"); processor.save_pretrained(folder / "model")
     if shared: _share(folder / "model", shared)
     return folder / "model"
