@@ -733,6 +733,18 @@ def summary_table(results: dict) -> pd.DataFrame:
     rows += [row(p, s, v["layers"], v) for p, subsets in results["predictives"].items() for s, v in subsets.items()]
     return pd.DataFrame(rows)
 
+# %% ../nbs/07_sweep.ipynb #3d5a1c71
+def _small_run(folder: str | Path) -> Path:
+    "The demo, small, as a finished run. Only tests call it: they name a folder to share in `BAYES_LORA_LAYERS_SHARED`, and another training in `BAYES_LORA_LAYERS_TEST_SEED`."
+    config = Config(seed=int(os.environ.get("BAYES_LORA_LAYERS_TEST_SEED", 0)), rank=4, epochs=12, train_size=100, samples=4, link_draws=16, test_size=200, validation_size=60, bootstrap=500, prior_grid=[1.0, 100.0, 1000.0], output_dir=str(folder))
+    shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
+    if not shared: run_sweep(config); return Path(folder)
+    from filelock import FileLock  # comes with huggingface_hub
+    made = Path(shared) / f"run-{config.seed}-{torch.get_num_threads()}"
+    with FileLock(f"{made}.lock"):
+        if not (made / "layer_wise_results.json").exists(): run_sweep(replace(config, output_dir=str(made)))
+    return Path(shutil.copytree(made, folder, dirs_exist_ok=True))
+
 # %% ../nbs/07_sweep.ipynb #c8e36230
 def run_sweep(
     config: Config,
