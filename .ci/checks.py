@@ -130,8 +130,10 @@ def documented():
 
 
 def site():
-    "Up to the renderer: the sidebar lists every page once, links lead somewhere, YAML reads, and pages as nbdev hands them to Quarto have a title, no stray directive and closed fences."
+    "Up to the renderer: the sidebar lists every page once, links lead somewhere, YAML reads, and pages as nbdev hands them to Quarto have every word, a title, no stray directive and closed fences."
     import shutil, subprocess, tempfile, yaml
+    from collections import Counter
+    words = lambda texts: Counter(re.findall(r"\w+", " ".join(texts)))
     pages = {str(p.relative_to(NBS)) for p in notebooks()}
     def listed(contents): return [x for c in contents for x in (listed(c["contents"]) if isinstance(c, dict) else [c])]
     order = listed(yaml.safe_load((NBS / "sidebar.yml").read_text())["website"]["sidebar"]["contents"])
@@ -154,6 +156,8 @@ def site():
         if set(processed) != pages: sys.exit(f"processed pages and notebooks differ in {sorted(set(processed) ^ pages)}")
         for name, path in processed.items():
             cells = json.loads(path.read_text())["cells"]
+            lost = words(sources(NBS / name, "markdown")) - words("".join(c["source"]) for c in cells)
+            if lost: sys.exit(f"{name} loses {sum(lost.values())} words on the way to Quarto, such as {list(lost)[:8]}: end the first cell after its `>` line")
             front = "".join(cells[0]["source"])
             if not front.startswith("---") or not yaml.safe_load(front.strip().strip("-")).get("title"): sys.exit(f"{name} has no title as processed")
             for c in cells:
