@@ -184,7 +184,9 @@ class _Moved(torch.autograd.Function):
     def setup_context(ctx, inputs, output): ctx.save_for_forward(inputs[2])
 
     @staticmethod
-    def jvp(ctx, value, step, change): return step * ctx.saved_tensors[0]
+    def jvp(ctx, value, step, change):
+        moved = step * ctx.saved_tensors[0]
+        return moved if value is None else moved + value  # an adapted map below in the same layer moves it, too
 
     @staticmethod
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
