@@ -26,7 +26,7 @@ from scipy.stats import spearmanr, t as student
 
 from .intervals import Gains, concordance, paired_gains, resample_counts
 from .metrics import Metric, Scores, score, standard_metrics, temperature_scale
-from .sweep import ACCURACY_LOSS, ENOUGH, read_results, set_metrics, with_blocks, write_atomically, write_json
+from .sweep import ACCURACY_LOSS, ENOUGH, left_out_values, read_results, set_metrics, with_blocks, write_atomically, write_json
 
 # %% ../nbs/08_attribution.ipynb #e7bbd6ba
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Finished:
         gains = paired_gains(self.metrics[metric], self.at_map(), [self.scores(predictive, f"layer.{l}") for l in self.swept], self.counts())
         if predictive == "linearised" and self.results["engine"] == "reverse": return gains
         blocks, named = self.predictions.get(f"{predictive}.blocks"), list(self.results["predictives"][predictive])
-        return with_blocks(gains, self.metrics[metric], None if blocks is None else blocks[:, :, [named.index(f"layer.{l}") for l in self.swept]])
+        return with_blocks(gains, None if blocks is None else left_out_values(self.metrics[metric], blocks[:, :, [named.index(f"layer.{l}") for l in self.swept]]))
 
 def read_run(folder: str | Path) -> Finished:
     "Read a finished run. Raises `ValueError` when the folder holds none."

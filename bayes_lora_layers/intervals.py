@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 from scipy.stats import chi2, norm, rankdata, t as student
 
-from .metrics import Array, Metric, Scores, accuracy, adaptive_ece_metric, brier, ece_metric, nll, score, smooth_ece_metric, temperature_scale
+from .metrics import Array, Metric, Scores, score
 
 # %% ../nbs/01_intervals.ipynb #8c42a8ed
 @dataclass(frozen=True)

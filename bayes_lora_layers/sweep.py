@@ -638,10 +638,9 @@ def left_out_values(metric: Metric, blocks: Float[Tensor, "n b m 3"]) -> Float[n
     "A metric of each predictor with one block of samples left out."
     return np.array([[metric.of(Scores.unpack(packed)) for packed in block] for block in blocks.permute(1, 2, 0, 3).numpy()])
 
-def with_blocks(gains: Gains, metric: Metric, blocks: Float[Tensor, "n b m 3"] | None) -> Gains:
-    "Gains with the Monte Carlo error that a jackknife over blocks of samples finds (Efron and Stein 1981); as they are without blocks."
-    if blocks is None or metric.name == "classwise_ece": return gains
-    values = left_out_values(metric, blocks)
+def with_blocks(gains: Gains, values: Float[np.ndarray, "b k"] | None) -> Gains:
+    "Gains with the Monte Carlo error that a jackknife over blocks of samples finds (Efron and Stein 1981), from `left_out_values`; as they are without."
+    if values is None: return gains
     b, draws = len(values), gains.deviations.shape[1]
     return gains.with_noise(np.random.default_rng(b).normal(size=(draws, b)) @ (values - values.mean(0)) * np.sqrt((b - 1) / b))
 
@@ -650,13 +649,13 @@ def deltas(
     after: list[Scores],
     counts: Float[np.ndarray, "draws n"],  # from `resample_counts`
     bins: int,
-    blocks: Float[Tensor, "n b m 3"] | None = None,  # packed scores of `after` with one block of shared weight samples left out
+    left_out: dict[str, Float[np.ndarray, "b m"]] | None = None,  # of shared weight samples, by metric: `left_out_values` of `after`
 ) -> list[dict]:
     "The `delta` of each predictor in every metric its scores allow, with the Monte Carlo error of shared samples."
     metrics = {k: m for k, m in standard_metrics(bins).items() if all(s.probs is not None for s in (before, *after)) or k != "classwise_ece"}
     out = [{} for _ in after]
     for k, m in metrics.items():
-        gains = with_blocks(paired_gains(m, before, after, counts), m, blocks)
+        gains = with_blocks(paired_gains(m, before, after, counts), (left_out or {}).get(k))
         for o, interval, plain in zip(out, gains.intervals(), gains.plain): o[k] = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "plain": float(plain)}
     return out
 
@@ -669,11 +668,11 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     at_map, scaled_map = (score(temperature_scale(predictions["test.logits"], t), y) for t in (1.0, T))
     logs = lambda name: predictions[name].double().clamp_min(1e-30).log()
 
-    def judged(names, blocks=None):
+    def judged(names, left_out=None):
         probs = [score(predictions[n], y) for n in names]
         values = [fit_temperature(logs(f"validation.{n}"), y_validation) for n in names]
-        rescaled = deltas(scaled_map, [replace(score(temperature_scale(logs(n), t), y), probs=None) for n, t in zip(names, values)], counts, c.bins, blocks)
-        return [{"metrics": {k: m.of(s) for k, m in metrics.items()}, "delta": d, "rescaled": {"value": t, "delta": r}} for s, d, t, r in zip(probs, deltas(at_map, probs, counts, c.bins, blocks), values, rescaled)]
+        rescaled = deltas(scaled_map, [replace(score(temperature_scale(logs(n), t), y), probs=None) for n, t in zip(names, values)], counts, c.bins, left_out)
+        return [{"metrics": {k: m.of(s) for k, m in metrics.items()}, "delta": d, "rescaled": {"value": t, "delta": r}} for s, d, t, r in zip(probs, deltas(at_map, probs, counts, c.bins, left_out), values, rescaled)]
 
     def unpacked(name):  # [n, ..., 3] -> one `delta` for each of the inner dimensions
         values = predictions[name].numpy()
@@ -684,8 +683,9 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     predictives, parts = {}, {}
     for p in tqdm(c.predictives, desc="intervals", unit="predictive"):
         blocks, sets = predictions.get(f"{p}.blocks"), of(p)
-        errors, shared = _monte_carlo_errors(blocks, metrics), p == "sampled" or find_engine(c, classifier) == "forward"
-        predictives[p] = {s: {"layers": sets[s], **j, "monte_carlo_error": errors[i] if errors else None} for i, (s, j) in enumerate(zip(sets, judged([f"{p}.{s}" for s in sets], blocks if shared else None)))}
+        left_out = None if blocks is None else {k: left_out_values(m, blocks) for k, m in metrics.items() if k != "classwise_ece"}
+        errors, shared = _monte_carlo_errors(left_out), p == "sampled" or find_engine(c, classifier) == "forward"
+        predictives[p] = {s: {"layers": sets[s], **j, "monte_carlo_error": errors[i] if errors else None} for i, (s, j) in enumerate(zip(sets, judged([f"{p}.{s}" for s in sets], left_out if shared else None)))}
         cuts = [k for k in find_parts(classifier) if p == "linearised" or not k.startswith("layer.")]
         if f"{p}.parts" in predictions: parts[p] = dict(zip(cuts, unpacked(f"{p}.parts")))
     linear = "linearised" in c.predictives
@@ -709,12 +709,11 @@ def evaluate(setup: Setup, classifier: Classifier, posterior: Posterior, predict
     }
 
 # %% ../nbs/07_sweep.ipynb #8c1fa6a3
-def _monte_carlo_errors(blocks: Tensor | None, metrics: dict) -> list[dict] | None:
+def _monte_carlo_errors(left_out: dict[str, Float[np.ndarray, "b m"]] | None) -> list[dict] | None:
     "Standard error of each subset's metrics from finitely many samples: a jackknife over blocks of samples."
-    if blocks is None: return None
-    values = {k: left_out_values(m, blocks) for k, m in metrics.items() if k != "classwise_ece"}
-    error = {k: np.sqrt((len(v) - 1) * v.var(0)) for k, v in values.items()}
-    return [{k: float(e[i]) for k, e in error.items()} for i in range(blocks.shape[2])]
+    if left_out is None: return None
+    error = {k: np.sqrt((len(v) - 1) * v.var(0)) for k, v in left_out.items()}
+    return [{k: float(e[i]) for k, e in error.items()} for i in range(len(error["nll"]))]
 
 def _prior_deltas(setup, posterior, subsets, predictions, unpacked) -> dict:
     "What each subset gains under each prior precision."
