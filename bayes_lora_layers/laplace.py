@@ -19,12 +19,11 @@ from jaxtyping import Float, Int
 from laplace import DiagLaplace, KronLaplace
 from laplace.baselaplace import ParametricLaplace
 from laplace.curvature import GGNInterface
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from .files import Damaged, read_tensors, write_tensors
 from .curvature import LoRAGGN, find_head
 from .model import Classifier, Site, adapter_fingerprint, in_precision
 
@@ -183,8 +182,8 @@ def with_prior(
     "The same curvature under another prior. Raises `ValueError` for a precision that is not positive or a layer without one."
     layers = sorted({s.layer for s in posterior.sites})
     by_layer = prior_precision if isinstance(prior_precision, dict) else dict.fromkeys(layers, float(prior_precision))
-    if sorted(by_layer) != layers or not all(v > 0 for v in by_layer.values()):
-        raise ValueError(f"laplace_prior_precision={prior_precision}; expected a positive number, or one for each of the layers {layers}")
+    if sorted(by_layer) != layers or not all(0 < v < float("inf") for v in by_layer.values()):
+        raise ValueError(f"laplace_prior_precision={prior_precision}; expected a positive finite number, or one for each of the layers {layers}")
     return replace(posterior, prior_precision=by_layer)
 
 def restrict(
@@ -237,32 +236,36 @@ def _by_layer(posterior, f) -> dict[int, float]:
 def save_posterior(
     posterior: Posterior,
     path: str | Path,  # a .safetensors file
-    extra: dict[str, str] | None = None,  # more header fields
+    made_from: dict[str, str] | None = None,  # digests of what else it depends on
 ) -> None:
-    "Write the stochastic layers of a posterior as safetensors."
+    "Write the stochastic layers of a posterior as safetensors, with a checksum."
     kept = {p for s in posterior.sites if s.layer in posterior.layers for p in s.parameters}
     tensors = {f"{k}:curvature": v.contiguous() for k, v in posterior.curvature.items() if k in kept}
     for k, (left, right) in posterior.basis.items():
         if k in kept: tensors[f"{k}:basis_out"], tensors[f"{k}:basis_in"] = left.contiguous(), right.contiguous()
-    header = {"schema": "1", "optima": json.dumps(posterior.optima), "structure": posterior.structure, "adapter": posterior.adapter, "n_data": str(posterior.n_data), "layers": json.dumps(posterior.layers),
-              "prior_precision": json.dumps(posterior.prior_precision), **(extra or {}),
-              "versions": json.dumps({p: version(p) for p in ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch")})}
-    save_file({k: v.cpu() for k, v in tensors.items()}, path, metadata=header)
+    versions = {p: version(p) for p in ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch")}
+    header = {"schema": "2", "structure": posterior.structure, "adapter": posterior.adapter, "n_data": str(posterior.n_data), "layers": json.dumps(posterior.layers),
+              "prior_precision": json.dumps(posterior.prior_precision), "optima": json.dumps(posterior.optima), "versions": json.dumps(versions)}
+    write_tensors(path, tensors, made_from, header)
 
 def load_posterior(
     path: str | Path,
     classifier: Classifier,  # the adapter it belongs to
+    made_from: dict[str, str] | None = None,  # what it must have been made from
 ) -> Posterior:
-    "Read a posterior onto its classifier. Raises `ValueError` when it was fitted to another adapter or written in another schema."
-    with safe_open(path, "pt", device=str(classifier.device)) as f:
-        header = f.metadata() or {}
-        if header.get("schema") != "1": raise ValueError(f"posterior={str(path)!r} has schema {header.get('schema')}; expected 1")
-        if header["adapter"] != adapter_fingerprint(classifier):
-            raise ValueError(f"posterior={str(path)!r} was fitted to another adapter ({header['adapter'][:12]}...); expected the adapter {adapter_fingerprint(classifier)[:12]}...")
-        layers = tuple(json.loads(header["layers"]))
-        names = [p for s in classifier.sites if s.layer in layers for p in s.parameters]
-        curvature = {n: f.get_tensor(f"{n}:curvature") for n in names}
-        basis = {n: (f.get_tensor(f"{n}:basis_out"), f.get_tensor(f"{n}:basis_in")) for n in names} if header["structure"] == "kron" else {}
-    by_layer = lambda d: {int(k): v for k, v in d.items()}
-    prior, optima = by_layer(json.loads(header["prior_precision"])), {k: by_layer(v) for k, v in json.loads(header.get("optima", "{}")).items()}
-    return Posterior(header["structure"], classifier.sites, curvature, basis, prior, layers, header["adapter"], int(header["n_data"]), optima)
+    "Read a posterior onto its classifier. Raises `Damaged`, a `ValueError`, when it is damaged, was fitted to another adapter, holds a prior precision that is none, or was written in another schema."
+    tensors, header = read_tensors(path, made_from)
+    mine = adapter_fingerprint(classifier)
+    if header.get("schema") != "2": raise Damaged(f"posterior={str(path)!r} has schema {header.get('schema')}; expected 2")
+    if header["adapter"] != mine: raise Damaged(f"posterior={str(path)!r} was fitted to another adapter ({header['adapter'][:12]}...); expected the adapter {mine[:12]}...")
+    layers, by_layer = tuple(json.loads(header["layers"])), lambda d: {int(k): v for k, v in d.items()}
+    names = [p for s in classifier.sites if s.layer in layers for p in s.parameters]
+    get = lambda name: tensors[name].to(classifier.device)
+    curvature = {n: get(f"{n}:curvature") for n in names}
+    basis = {n: (get(f"{n}:basis_out"), get(f"{n}:basis_in")) for n in names if f"{n}:basis_out" in tensors}  # what has one was written with one, whatever its structure is called
+    optima = {k: by_layer(v) for k, v in json.loads(header["optima"]).items()}
+    posterior = Posterior(header["structure"], classifier.sites, curvature, basis, {}, layers, header["adapter"], int(header["n_data"]), optima)
+    try:
+        for prior in optima.values(): with_prior(posterior, prior)
+        return with_prior(posterior, by_layer(json.loads(header["prior_precision"])))
+    except ValueError as e: raise Damaged(f"posterior={str(path)!r} holds a prior that is none: {e}") from e

@@ -9,7 +9,6 @@ __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draw
            'sampled_probs', 'dropout_probs', 'BayesianClassifier', 'save_bayesian', 'load_bayesian']
 
 # %% ../nbs/06_predict.ipynb #0a9317ce
-import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
 
 from .curvature import budget_bytes, head_weight, identity_cotangents, map_logits, rows_per_pass, stream_gradients, weight_jacobian
+from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from .model import ROLES, Classifier, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
 
@@ -512,7 +512,7 @@ def save_bayesian(
     save_posterior(posterior, Path(folder) / "posterior.safetensors")
     model = getattr(config, "_name_or_path", "")
     belongs = {"schema": 1, "model": str(Path(model).resolve()) if Path(model).is_dir() else model, "image_size": getattr(config, "image_size", 0)}  # `save_adapter` wrote the classes
-    (Path(folder) / "bayesian.json").write_text(json.dumps(belongs, indent=1) + "\n")
+    write_json(Path(folder) / "bayesian.json", belongs)
 
 def load_bayesian(
     folder: str | Path,  # from `save_bayesian`
@@ -521,9 +521,9 @@ def load_bayesian(
 ) -> BayesianClassifier:
     "Read back what `save_bayesian` wrote. Raises `ValueError` when the folder or the base is not what is needed."
     path = Path(folder) / "bayesian.json"
-    belongs = json.loads(path.read_text()) if path.exists() else {}
+    belongs = read_json(path, needs=("model", "image_size")) if path.exists() else {}
     if belongs.get("schema") != 1: raise ValueError(f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote")
-    classes = tuple(json.loads((Path(folder) / "base.json").read_text())["classes"])
+    classes = tuple(read_json(Path(folder) / "base.json", needs=("classes",))["classes"])
     classifier = load_adapter(*load_base(model or belongs["model"], classes, image_size=belongs["image_size"]), classes, folder)
     classifier.network.to(device)
     return BayesianClassifier(classifier, load_posterior(Path(folder) / "posterior.safetensors", classifier))

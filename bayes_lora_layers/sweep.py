@@ -4,243 +4,41 @@
 
 # %% auto #0
 __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'CHUNK', 'DRAW_GROUP', 'ORDERS', 'BLOCKS', 'CONTROLS', 'ACCURACY_LOSS', 'ENOUGH',
-           'Config', 'config_from', 'check_config', 'identity', 'check_folder', 'claim_folder', 'write_atomically',
-           'write_json', 'describe_machine', 'timed', 'find_device', 'pass_dtype', 'find_subsets', 'Setup', 'prepare',
-           'train_map', 'validation_prior', 'fit_posterior', 'prior_rules', 'Passes', 'find_engine', 'find_parts',
-           'find_passes', 'controlled', 'linearised_group', 'set_sums', 'sampled_group', 'predict_chunk',
-           'find_averages', 'find_validated', 'sets_of', 'set_metrics', 'choose_set', 'predict_all',
+           'PREDICTIONS', 'SETS', 'RESULTS', 'TABLE', 'find_subsets', 'Setup', 'prepare', 'say_duplicates', 'train_map',
+           'validation_prior', 'fit_posterior', 'posterior_digest', 'prior_rules', 'Passes', 'find_engine',
+           'find_parts', 'find_passes', 'controlled', 'linearised_group', 'set_sums', 'sampled_group', 'predict_chunk',
+           'find_averages', 'find_validated', 'sets_of', 'set_metrics', 'choose_set', 'read_predictions', 'predict_all',
            'predict_baselines', 'left_out_values', 'with_blocks', 'deltas', 'evaluate', 'summary_table', 'run_sweep',
            'open_run', 'read_results']
 
 # %% ../nbs/07_sweep.ipynb #c3f4453e
-import json
 import os
-import platform
 import shutil
-import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from types import UnionType
-from typing import get_args, get_origin
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Subset
 from tqdm import tqdm
 
+from .config import Config, check_folder, claim_folder, config_from, find_device, hold, identity, pass_dtype, read_config, timed
 from .curvature import budget_bytes, head_features, head_weight, rows_per_pass
-from .data import PixelDataset, Splits, batches, halving, load_splits
-from .laplace import STRUCTURES, Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
+from .data import PixelDataset, Splits, batches, halving, inspect_splits, load_splits
+from .files import Damaged, check_seal, digest, or_none, read_json, read_tensors, say, tensors_digest, write_atomically, write_json, write_tensors
+from .laplace import Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
 from .intervals import Gains, paired_gains, resample_counts
 from .metrics import Metric, Scores, bin_index, fit_temperature, score, standard_metrics, temperature_scale
-from .model import Classifier, add_lora, example_input, in_precision, load_adapter, load_base, save_adapter, tiny_vit
+from .model import Classifier, adapter_fingerprint, add_lora, example_input, in_precision, load_adapter, load_base, model_fingerprint, save_adapter, tiny_vit
 from .predict import (LayerCovariances, check_drawn, choose_engine, covariance_factor, dropout_probs, layer_covariances, layer_draws, linearised_probs, mc_probs, normal_draws, order_scores, pack_scores,
                                        pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores)
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
 
-# %% ../nbs/07_sweep.ipynb #b99cb89b
-@dataclass(frozen=True)
-class Config:
-    "Parameters of a run; the defaults are the embedded digits demo."
-    dataset: str = "digits"  # 'digits', a Hub name, or a local folder
-    model: str = "tiny-vit"  # 'tiny-vit', a Hub name, or a local folder
-    adapter: str = ""  # a PEFT folder, to skip training
-    label_column: str = ""  # class column; by default the one with most classes
-    max_classes: int = 0  # keep the first classes only; 0 for all
-    train_size: int = 0  # images kept of each split; 0 for all
-    validation_size: int = 0
-    test_size: int = 0
-    image_size: int = 0  # pixels; 0 for the model's own
-    test_noise: float = 0.0  # standard deviation of Gaussian noise on the test images, as the model sees them
-    rank: int = 8  # LoRA r
-    alpha: float = 8.0  # LoRA alpha; the scaling is alpha / rank
-    lora_dropout: float = 0.0
-    target_modules: list = field(default_factory=lambda: ["q", "v"])  # roles (q, k, v, o, mlp) or module names
-    epochs: int = 30
-    batch_size: int = 32
-    learning_rate: float = 1e-2
-    prior_precision: float = 1.0  # Gaussian prior of MAP training
-    checkpoint: str = "last"  # 'best' by validation NLL, or 'last'
-    structure: str = "diag"  # 'diag' or 'kron'
-    curvature: str = "exact"  # 'exact' or 'mc'
-    curvature_samples: int = 1  # labels an image for 'mc'
-    kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
-    laplace_prior_precision: float | str = "evidence"  # a number, 'evidence', 'evidence-per-layer' or 'validation'
-    prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # other prior precisions to report
-    predictives: list = field(default_factory=lambda: ["linearised", "sampled"])
-    samples: int = 30  # weight samples of the sampled predictive
-    link_draws: int = 128  # logit draws of the linearised predictive
-    subsets: int = 65536  # score every set of layers when there are at most so many, else random orders of layers; 0 for neither
-    bins: int = 15  # of calibration errors
-    bootstrap: int = 2000  # resamples behind every interval
-    smallest_gain: float = 0.005  # a gain below this does not matter; no layer is called useless whose interval reaches it
-    baselines: list = field(default_factory=list)  # to compare with, out of 'mc-dropout' (needs lora_dropout) and 'ensemble' (trains more adapters)
-    ensemble_size: int = 5  # adapters of the ensemble
-    sampled_parts: bool = False  # also sample factors and projections, not only whole layers
-    layers: list = field(default_factory=list)  # layers to sweep; empty for all
-    groups: dict = field(default_factory=dict)  # name -> layers; empty for early, middle and late thirds
-    seed: int = 0
-    device: str = "auto"  # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'
-    precision: str = "auto"  # of training and passes: 'float32', 'bfloat16' (mixed), or 'auto': mixed on a GPU that has it
-    engine: str = "auto"  # of the linearised predictive: 'reverse' (exact covariances), 'forward' (weight samples), or 'auto': the cheaper
-    memory_budget: float = 0.0  # GB that passes may take; 0 for 1 GB on a CPU, half of what is free on a GPU
-    output_dir: str = "runs/digits"
-
-    def __post_init__(self): check_config(self)
-
-# %% ../nbs/07_sweep.ipynb #3eb28341
-def _fits(value, kind) -> bool:
-    if get_origin(kind) is UnionType or isinstance(kind, UnionType): return any(_fits(value, k) for k in get_args(kind))
-    if isinstance(value, bool): return kind is bool
-    return isinstance(value, (int, float) if kind is float else (list, tuple) if kind is list else kind)
-
-def _number(value):
-    "YAML reads 1e-3 as text; so do shells."
-    try: return float(value) if isinstance(value, str) else value
-    except ValueError: return value
-
-# %% ../nbs/07_sweep.ipynb #a3d5ee4f
-def config_from(
-    values: dict,  # parameter name -> value
-) -> Config:
-    "A checked `Config`. Raises `ValueError` for an unknown name or a value of the wrong type, naming it and what would be right."
-    kinds = {f.name: f.type for f in fields(Config)}
-    unknown = sorted(set(values) - set(kinds))
-    if unknown: raise ValueError(f"unknown parameter {unknown[0]}={values[unknown[0]]!r}; expected one of {', '.join(kinds)}")
-    clean = {}
-    for name, value in values.items():
-        kind = kinds[name]
-        if kind is not str and kind is not list and kind is not dict: value = _number(value) if kind is not int else value
-        if kind is float and isinstance(value, int) and not isinstance(value, bool): value = float(value)
-        if not _fits(value, kind): raise ValueError(f"{name}={value!r} is of type {type(value).__name__}; expected {getattr(kind, '__name__', kind)}")
-        clean[name] = list(value) if kind is list else value
-    return Config(**clean)
-
-# %% ../nbs/07_sweep.ipynb #9e17eef3
-def check_config(c: Config) -> None:
-    "Raise `ValueError` naming the first parameter whose value no run could use."
-    def need(ok, name, expected):
-        if not ok: raise ValueError(f"{name}={getattr(c, name)!r}; expected {expected}")
-    for name in ("rank", "epochs", "batch_size", "samples", "bins", "curvature_samples"): need(getattr(c, name) >= 1, name, "an integer of at least 1")
-    for name in ("train_size", "validation_size", "test_size", "max_classes", "image_size", "seed"): need(getattr(c, name) >= 0, name, "0 or a positive integer")
-    for name in ("alpha", "learning_rate"): need(getattr(c, name) > 0, name, "a positive number")
-    need(0 <= c.lora_dropout < 1, "lora_dropout", "a number in [0, 1)")
-    need(c.prior_precision >= 0, "prior_precision", "0 or a positive number")
-    need(c.test_noise >= 0, "test_noise", "0 or a positive number")
-    need(c.bootstrap >= 100, "bootstrap", "at least 100 resamples")
-    need(c.smallest_gain > 0, "smallest_gain", "a positive number")
-    need(c.memory_budget >= 0, "memory_budget", "0 or a positive number of GB")
-    need(c.model != "tiny-vit" or not c.image_size, "image_size", "0 with model='tiny-vit', which takes 8x8 images only")
-    need(c.link_draws >= 4 and c.link_draws % 2 == 0, "link_draws", "an even number of at least 4")
-    need(0 <= c.subsets <= 65536, "subsets", "0 to 65536")
-    need(set(c.baselines) <= {"mc-dropout", "ensemble"}, "baselines", "a list out of ['mc-dropout', 'ensemble']")
-    need("mc-dropout" not in c.baselines or c.lora_dropout > 0, "lora_dropout", "a positive number with baselines=['mc-dropout']")
-    need("ensemble" not in c.baselines or not c.adapter, "adapter", "none with baselines=['ensemble'], which trains its members as this run trains its MAP")
-    need(c.ensemble_size >= 2, "ensemble_size", "an integer of at least 2")
-    for name, choices in (("checkpoint", ("best", "last")), ("structure", tuple(STRUCTURES)), ("curvature", ("exact", "mc")), ("kfac", ("expand", "reduce")), ("precision", ("auto", "float32", "bfloat16")), ("engine", ("auto", "reverse", "forward"))):
-        need(getattr(c, name) in choices, name, f"one of {choices}")
-    rules = ("evidence", "evidence-per-layer", "validation")
-    prior = c.laplace_prior_precision
-    need(prior in rules if isinstance(prior, str) else prior > 0, "laplace_prior_precision", f"a positive number or one of {rules}")
-    need(c.predictives and set(c.predictives) <= {"linearised", "sampled"}, "predictives", "a list out of ['linearised', 'sampled']")
-    need(all(_fits(v, float) and v > 0 for v in c.prior_grid), "prior_grid", "a list of positive numbers")
-    need(all(_fits(v, int) and v >= 0 for v in c.layers), "layers", "a list of layer numbers")
-    need(all(isinstance(v, list) and v and all(_fits(l, int) for l in v) for v in c.groups.values()), "groups", "named lists of layer numbers")
-    need(not {"full", "map", "recommended"} & set(c.groups) and not any(k.startswith("layer.") for k in c.groups), "groups", "names other than 'map', 'full', 'recommended' and 'layer.N'")
-    need(all(isinstance(v, str) for v in c.target_modules), "target_modules", "a list of roles or module names")
-
-# %% ../nbs/07_sweep.ipynb #bf2e4b05
-def identity(config: Config) -> dict:
-    "The parameters that make results what they are: all but the folder, the device and its memory."
-    return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
-
-def check_folder(config: Config) -> None:
-    "Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's results."
-    folder, mine = Path(config.output_dir), identity(config)
-    path = folder / "config.yaml"
-    if path.exists():
-        theirs = yaml.safe_load(path.read_text())
-        for k in sorted({*mine, *theirs}):
-            if mine.get(k) != theirs.get(k):
-                raise ValueError(f"output_dir={config.output_dir!r} holds results with {k}={theirs.get(k)!r}, this run has {k}={mine.get(k)!r}; expected an empty folder or the same configuration")
-    elif folder.exists() and (folder / "layer_wise_results.json").exists():
-        raise ValueError(f"output_dir={config.output_dir!r} holds results without a configuration; expected an empty folder")
-
-def claim_folder(config: Config, device: torch.device) -> Path:
-    "Create the output folder, with the configuration and a description of the machine."
-    folder = Path(config.output_dir)
-    write_atomically(folder / "config.yaml", lambda p: p.write_text(yaml.safe_dump(identity(config), sort_keys=False)))
-    path = folder / "environment.json"
-    before = json.loads(path.read_text()) if path.exists() else {"started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    write_json(path, {**before, **describe_machine(device)})
-    return folder
-
-def write_atomically(path: Path, write) -> None:
-    "Call `write` on a temporary neighbour and rename it, so that a file that exists is complete."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)
-
-def write_json(path: Path, value: dict) -> None:
-    "Write JSON in the order of its keys and at full precision: the same values give the same bytes."
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n"))
-
-# %% ../nbs/07_sweep.ipynb #d6bb8513
-def describe_machine(device: torch.device) -> dict:
-    "Hardware and versions, as plain values."
-    cpu = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    packages = ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch", "datasets", "numpy")
-    return {"device": str(device), "gpu": gpu, "cpu": cpu, "threads": torch.get_num_threads(), "system": platform.platform(), "python": platform.python_version(),
-            "packages": {p: version(p) for p in packages}}
-
-def _peak_memory_gb() -> float | None:
-    try: import resource
-    except ImportError: return None  # Windows
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if platform.system() == "Linux" else 30)), 2)
-
-@contextmanager
-def timed(folder: Path, stage: str):
-    "Add the seconds spent inside to `environment.json` under `seconds`, also when interrupted."
-    start = time.perf_counter()
-    try: yield
-    finally:
-        path = folder / "environment.json"
-        environment = json.loads(path.read_text()) if path.exists() else {}
-        seconds = environment.setdefault("seconds", {})
-        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
-        environment["peak_memory_gb"] = _peak_memory_gb()
-        write_json(path, environment)
-
 # %% ../nbs/07_sweep.ipynb #a6779ad6
-def find_device(name: str) -> torch.device:
-    "The device a parameter names. Raises `ValueError` when it is not there."
-    if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try: device = torch.device(name)
-    except RuntimeError as e: raise ValueError(f"device={name!r}; expected 'auto', 'cpu', 'cuda' or 'mps'") from e
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False) or (device.index or 0) >= max(torch.cuda.device_count(), 1):
-        raise ValueError(f"device={name!r} is not available on this machine; expected 'auto' or one of {[k for k, v in there.items() if v]}")
-    return device
-
-def pass_dtype(
-    precision: str,  # 'float32', 'bfloat16' or 'auto'
-    device: torch.device,
-) -> torch.dtype:
-    "What forwards and backwards compute in."
-    if precision == "auto": precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return getattr(torch, precision)
-
 def find_subsets(config: Config, layers: tuple[int, ...]) -> dict[str, list[int]]:
     "The sets of layers to make Bayesian, by name: full, the groups, each layer. Raises `ValueError` for a layer the model does not have."
     for name, wanted in {"layers": config.layers, **{f"groups[{k!r}]": v for k, v in config.groups.items()}}.items():
@@ -259,6 +57,7 @@ class Setup:
     classifier: Classifier
     subsets: dict[str, list[int]]
     trained: bool  # whether the classifier is at its MAP already
+    made_from: dict[str, str]  # digests of the configuration, the images and the base model
 
     def pixels(self, split: str) -> PixelDataset:
         return PixelDataset(getattr(self.data, split), self.classifier.processor, noise=self.config.test_noise if split == "test" else 0.0)
@@ -272,15 +71,29 @@ def prepare(config: Config) -> Setup:
     lora = (config.rank, config.alpha, config.target_modules, config.lora_dropout, config.seed)
     if config.model == "tiny-vit":  # an untrained twin shows what is wrong before pretraining
         find_subsets(config, add_lora(*tiny_vit(len(data.classes)), data.classes, *lora).layers)
+    else: base, processor = load_base(config.model, data.classes, config.seed, config.image_size)
+    found = inspect_splits(data, folder / "data.json")
+    if config.model == "tiny-vit":
         claim_folder(config, device)
         with timed(folder, "pretraining"): base, processor = load_base(str(pretrain_tiny_vit(folder / "pretrained", config.seed)), data.classes, config.seed)
-    else: base, processor = load_base(config.model, data.classes, config.seed, config.image_size)
-    adapter = config.adapter or (str(folder / "adapter") if (folder / "adapter" / "base.json").exists() else "")
-    classifier = load_adapter(base, processor, data.classes, adapter) if adapter else add_lora(base, processor, data.classes, *lora)
+    say_duplicates(found["duplicates"])
+    made_from = {"configuration": digest(identity(config)), "images": digest(found["digests"]), "base model": model_fingerprint(base)}
+    own = folder / "adapter"
+    trained = bool(config.adapter) or or_none(lambda: check_seal(own, made_from) or own) is not None
+    if config.adapter: classifier = load_adapter(base, processor, data.classes, config.adapter)
+    elif trained: classifier = load_adapter(base, processor, data.classes, own, made_from)
+    else: classifier = add_lora(base, processor, data.classes, *lora)
     subsets = find_subsets(config, classifier.layers)
     claim_folder(config, device)
     classifier.network.to(device)
-    return Setup(config, folder, device, data, classifier, subsets, bool(adapter))
+    return Setup(config, folder, device, data, classifier, subsets, trained, made_from)
+
+def say_duplicates(duplicates: dict[str, dict]) -> None:
+    "One line for each pair of splits that share images."
+    for pair, found in duplicates.items():
+        if not found["images"]: continue
+        first, second = pair.split(" and ")
+        say(f"{found['images']} {first} image{'s are' if found['images'] > 1 else ' is'} also in {second}, pixel for pixel, the first: {first} {found['rows'][0][0]} = {second} {found['rows'][0][1]} (data.json has more)")
 
 # %% ../nbs/07_sweep.ipynb #9a68b3c3
 def train_map(setup: Setup) -> Classifier:
@@ -290,8 +103,9 @@ def train_map(setup: Setup) -> Classifier:
     mixed = pass_dtype(c.precision, setup.device) == torch.bfloat16
     with timed(setup.folder, "training"):
         classifier = fine_tune(setup.classifier, setup.pixels("train"), setup.pixels("validation"), setup.folder, c.epochs, c.batch_size, c.learning_rate, c.prior_precision,
-                               c.seed, mixed, c.checkpoint)
-        save_adapter(classifier, setup.folder / "adapter")
+                               c.seed, mixed, c.checkpoint, setup.made_from)
+        shutil.rmtree(setup.folder / "adapter", ignore_errors=True)
+        save_adapter(classifier, setup.folder / "adapter", setup.made_from)
     return classifier
 
 # %% ../nbs/07_sweep.ipynb #bab54542
@@ -315,7 +129,9 @@ FIT_BATCH = 128  # images read together; how many pass together is up to the mem
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     "The posterior under the chosen prior, fitted once and read from `posterior.safetensors` afterwards."
     c, path = setup.config, setup.folder / "posterior.safetensors"
-    if path.exists(): return load_posterior(path, classifier)  # also after fitting: tensors that lie elsewhere in memory can differ in the last bit of a product
+    made_from = {**setup.made_from, "adapter": adapter_fingerprint(classifier)}
+    before = or_none(lambda: load_posterior(path, classifier, made_from))
+    if before: return before
     with timed(setup.folder, "posterior"):
         la = fit_laplace(classifier, batches(setup.pixels("train"), FIT_BATCH), c.structure, c.curvature, c.curvature_samples, approximation=c.kfac, seed=c.seed,
                          progress=not os.environ.get("TQDM_DISABLE"), precision=pass_dtype(c.precision, setup.device), memory_budget=c.memory_budget)
@@ -323,8 +139,13 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
         prior = c.laplace_prior_precision
         if prior == "validation": prior = validation_prior(setup, classifier, freeze(la, classifier, 1.0))
         else: prior = optima.get(prior, prior)
-        write_atomically(path, lambda p: save_posterior(replace(freeze(la, classifier, prior), optima=optima), p))
-    return load_posterior(path, classifier)
+        save_posterior(replace(freeze(la, classifier, prior), optima=optima), path, made_from)
+    return load_posterior(path, classifier, made_from)  # also now: tensors that lie elsewhere in memory can differ in the last bit of a product
+
+def posterior_digest(posterior: Posterior) -> str:
+    "SHA-256 of everything that predictions take from a posterior."
+    tensors = {**posterior.curvature, **{f"{k}:{side}": v for k, pair in posterior.basis.items() for side, v in zip(("out", "in"), pair)}}
+    return digest([posterior.structure, posterior.adapter, posterior.layers, posterior.prior_precision, posterior.optima, tensors_digest(tensors)])
 
 # %% ../nbs/07_sweep.ipynb #7685f354
 CHUNK = 64  # images in a file of `partial/`
@@ -541,10 +362,22 @@ def choose_set(
     return int(max(enough, key=lambda m: (-sizes[m], gain[m])))
 
 # %% ../nbs/07_sweep.ipynb #7a1feddb
+PREDICTIONS, SETS = "predictions.safetensors", "subsets.safetensors"
+
+def read_predictions(
+    folder: Path,
+    made_from: dict[str, str] | None = None,  # what they must have been made from
+) -> dict[str, Tensor]:
+    "All predictions of a run, with the scores of all sets of layers. Raises `Damaged` naming the file that is missing, damaged or made from something else."
+    tensors, told = read_tensors(folder / PREDICTIONS, made_from)
+    return {**tensors, **(read_tensors(folder / SETS, made_from)[0] if told["sets"] == "True" else {})}
+
 def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> dict[str, Tensor]:
-    "All predictions, from `predictions.safetensors` when it is there, else chunk by chunk through `partial/`. Scores of all sets of layers go to `subsets.safetensors`."
-    path, partial, c = setup.folder / "predictions.safetensors", setup.folder / "partial", setup.config
-    if path.exists(): return {**load_file(path), **(load_file(setup.folder / "subsets.safetensors") if (setup.folder / "subsets.safetensors").exists() else {})}
+    "All predictions, from `predictions.safetensors` when it is there and sound, else chunk by chunk through `partial/`. Scores of all sets of layers go to `subsets.safetensors`."
+    partial, c = setup.folder / "partial", setup.config
+    made_from = {**setup.made_from, "adapter": adapter_fingerprint(classifier), "posterior": posterior_digest(posterior)}
+    before = or_none(lambda: read_predictions(setup.folder, made_from))
+    if before: return before
     data, whole = {s: setup.pixels(s) for s in ("validation", "test")}, {}
     with timed(setup.folder, "logits"):
         for split in data: whole[f"{split}.logits"], whole[f"{split}.labels"] = (t.contiguous() for t in predict_logits(classifier.network, data[split], c.batch_size))
@@ -553,14 +386,14 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
         passes.subsets = dict(setup.subsets)
         with timed(setup.folder, predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="image") as bar:
             for split in data:
-                files = []
+                loaded = []
                 for i, rows in enumerate(torch.arange(len(data[split])).split(CHUNK)):
                     file = partial / f"{predictive}.{split}.{i:05d}.safetensors"
-                    if not file.exists():
-                        values = predict_chunk(setup, passes, _rows(data[split], rows), whole[f"{split}.logits"][rows], int(rows[0]), split, predictive)
-                        write_atomically(file, lambda p: save_file(values, p))
-                    files.append(file); bar.update(len(rows))
-                loaded = [load_file(f) for f in files]
+                    kept = or_none(lambda: read_tensors(file, made_from))
+                    if not kept:
+                        write_tensors(file, predict_chunk(setup, passes, _rows(data[split], rows), whole[f"{split}.logits"][rows], int(rows[0]), split, predictive), made_from)
+                        kept = read_tensors(file)
+                    loaded.append(kept[0]); bar.update(len(rows))
                 found = {k: torch.cat([v[k] for v in loaded]) for k in loaded[0]}
                 found = {k: v.sum(0) if k.endswith(("sum", "sums")) else v for k, v in found.items()}
                 if predictive == "linearised" and split == "validation":
@@ -576,8 +409,8 @@ def predict_all(setup: Setup, classifier: Classifier, posterior: Posterior) -> d
     if passes.orders is not None: whole["subsets.orders"] = passes.orders
     whole |= predict_baselines(setup, classifier, data)
     sets = {k: v for k, v in whole.items() if "subsets." in k}
-    if sets: write_atomically(setup.folder / "subsets.safetensors", lambda p: save_file(sets, p))
-    write_atomically(path, lambda p: save_file({k: v for k, v in whole.items() if k not in sets}, p))
+    if sets: write_tensors(setup.folder / SETS, sets, made_from)
+    write_tensors(setup.folder / PREDICTIONS, {k: v for k, v in whole.items() if k not in sets}, made_from, {"sets": str(bool(sets))})
     shutil.rmtree(partial, ignore_errors=True)
     return whole
 
@@ -626,12 +459,13 @@ def _head_probs(la, z: Float[Tensor, "n d"], normals: Tensor) -> Float[Tensor, "
 def _member(setup: Setup, i: int) -> Classifier:
     "A member of the ensemble, trained in `ensemble/` or read from there."
     c, folder = setup.config, setup.folder / "ensemble" / str(i)
-    base, processor = load_base(str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, setup.data.classes, c.seed + i, c.image_size)
-    if (folder / "adapter" / "base.json").exists(): return load_adapter(base, processor, setup.data.classes, str(folder / "adapter"))
-    fresh = add_lora(base, processor, setup.data.classes, c.rank, c.alpha, c.target_modules, c.lora_dropout, c.seed + i)
+    c = replace(c, seed=c.seed + i)
+    base, processor = load_base(str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, setup.data.classes, c.seed, c.image_size)
+    made_from = {**setup.made_from, "configuration": digest(identity(c))}
+    if or_none(lambda: check_seal(folder / "adapter", made_from) or folder): return load_adapter(base, processor, setup.data.classes, folder / "adapter", made_from)
+    fresh = add_lora(base, processor, setup.data.classes, c.rank, c.alpha, c.target_modules, c.lora_dropout, c.seed)
     fresh.network.to(setup.device)
-    member = train_map(replace(setup, config=replace(c, seed=c.seed + i), folder=folder, classifier=fresh, trained=False))
-    return member
+    return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from=made_from))
 
 # %% ../nbs/07_sweep.ipynb #ff1515a7
 def left_out_values(metric: Metric, blocks: Float[Tensor, "n b m 3"]) -> Float[np.ndarray, "b m"]:
@@ -741,42 +575,64 @@ def _small_run(folder: str | Path) -> Path:
     from filelock import FileLock  # comes with huggingface_hub
     made = Path(shared) / f"run-{config.seed}-{torch.get_num_threads()}"
     with FileLock(f"{made}.lock"):
-        if not (made / "layer_wise_results.json").exists(): run_sweep(replace(config, output_dir=str(made)))
+        run_sweep(replace(config, output_dir=str(made)))
     return Path(shutil.copytree(made, folder, dirs_exist_ok=True))
 
 # %% ../nbs/07_sweep.ipynb #c8e36230
+RESULTS, TABLE = "layer_wise_results.json", "summary_table.csv"
+
 def run_sweep(
     config: Config,
 ) -> dict:
-    "Run or resume a configuration and return the results, which are also in `layer_wise_results.json` and `summary_table.csv` of its folder."
+    "Run or resume a configuration and return the results, which are also in `layer_wise_results.json` and `summary_table.csv` of its folder. What is missing or damaged there is made again. Raises `ValueError` naming what is wrong, before any work."
     check_folder(config)
-    if (Path(config.output_dir) / "layer_wise_results.json").exists(): return read_results(config.output_dir)
-    setup = prepare(config)
-    classifier = train_map(setup)
-    posterior = fit_posterior(setup, classifier)
-    predictions = predict_all(setup, classifier, posterior)
-    with timed(setup.folder, "evaluation"): results = evaluate(setup, classifier, posterior, predictions)
-    write_atomically(setup.folder / "summary_table.csv", lambda p: summary_table(results).to_csv(p, index=False))
-    write_json(setup.folder / "layer_wise_results.json", results)
+    with hold(config.output_dir):
+        results = or_none(lambda: _results_of(config))
+        if results is None or not _complete(config):
+            setup = prepare(config)
+            classifier = train_map(setup)
+            posterior = fit_posterior(setup, classifier)
+            predictions = predict_all(setup, classifier, posterior)
+            with timed(setup.folder, "evaluation"): results = evaluate(setup, classifier, posterior, predictions)
+            write_json(setup.folder / RESULTS, results)
+        table = summary_table(results).to_csv(index=False)
+        write_atomically(Path(config.output_dir) / TABLE, lambda p: p.write_text(table, encoding="utf-8"))
+        return read_results(config.output_dir)
+
+def _results_of(config: Config) -> dict:
+    path = Path(config.output_dir) / RESULTS
+    if not path.exists(): raise Damaged(f"{path} is missing")
+    results = read_results(config.output_dir)
+    if results["config"] != identity(config): raise Damaged(f"{path} is of another configuration")
     return results
+
+def _complete(config: Config) -> bool:
+    "Whether everything else of a finished run is there and sound. What is not is told by the step that makes it again."
+    folder = Path(config.output_dir)
+    try:
+        read_config(folder / "config.yaml"); read_json(folder / "environment.json"); read_json(folder / "data.json")
+        read_tensors(folder / "posterior.safetensors"); read_predictions(folder)
+        if not config.adapter: check_seal(folder / "adapter")
+    except Damaged: return False
+    return True
 
 def open_run(
     folder: str | Path,
     device: str = "auto",
 ) -> tuple[Classifier, Posterior]:
-    "The classifier at its MAP and the whole posterior of a finished run, to go on with in Python. Reads no data. Raises `ValueError` when the folder holds none."
+    "The classifier at its MAP and the whole posterior of a finished run, to go on with in Python. Reads no data. Raises `ValueError` when the folder holds none, or something in it is damaged."
     folder, results = Path(folder), read_results(folder)
     classes = results["class_names"]
-    c = config_from({**yaml.safe_load((folder / "config.yaml").read_text()), "output_dir": str(folder)})
+    c = config_from({**read_config(folder / "config.yaml"), "output_dir": str(folder)})
     base = load_base(str(folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, classes, c.seed, c.image_size)
     classifier = load_adapter(*base, classes, c.adapter or folder / "adapter")
     classifier.network.to(find_device(device))
     return classifier, load_posterior(folder / "posterior.safetensors", classifier)
 
 def read_results(folder: str | Path) -> dict:
-    "The results of a finished run. Raises `ValueError` when the folder has none, or in another schema."
-    path = Path(folder) / "layer_wise_results.json"
-    if not path.exists(): raise ValueError(f"output_dir={str(folder)!r} has no layer_wise_results.json; expected the folder of a finished run")
-    results = json.loads(path.read_text())
-    if results.get("schema") != 3: raise ValueError(f"{path} has schema {results.get('schema')}; expected 3, which this version writes: run it again in another folder")
+    "The results of a finished run. Raises `ValueError` when the folder has none, damaged ones, or in another schema."
+    path = Path(folder) / RESULTS
+    if not path.exists(): raise ValueError(f"output_dir={str(folder)!r} has no {RESULTS}; expected the folder of a finished run")
+    results = read_json(path, needs=("schema", "config", "n_test", "class_names", "layers", "map", "temperature", "predictives"))
+    if results["schema"] != 3: raise Damaged(f"{path} has schema {results['schema']}; expected 3, which this version writes: run it again in another folder")
     return results

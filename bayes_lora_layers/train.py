@@ -22,8 +22,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
+from .files import SEAL, Damaged, check_seal, or_none, say, seal
 from .data import PixelDataset, batches, digits_parts, halving
 from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
 
@@ -65,9 +65,10 @@ class MAPTrainer(Trainer):
 
 # %% ../nbs/03_train.ipynb #d2b94cb3
 class LogCallback(TrainerCallback):
-    "A progress bar over optimiser steps, and every log record as a line of JSON in a file."
+    "A progress bar over optimiser steps, every log record as a line of JSON in a file, and a seal on every checkpoint."
 
-    def __init__(self, log: Path, title: str): self.log, self.title, self.bar, self.start = log, title, None, time.perf_counter()
+    def __init__(self, log: Path, title: str, made_from: dict[str, str]):
+        self.log, self.title, self.made_from, self.bar, self.start = log, title, made_from, None, time.perf_counter()
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
@@ -78,16 +79,25 @@ class LogCallback(TrainerCallback):
         keep = {k: round(v, 6) for k, v in (logs or {}).items() if k in ("epoch", "loss", "eval_loss", "eval_accuracy", "learning_rate", "grad_norm")}
         with open(self.log, "a") as f: f.write(json.dumps({"step": state.global_step, "seconds": round(time.perf_counter() - self.start, 1), **keep}) + "\n")
 
+    def on_save(self, args, state, control, **kwargs): seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.made_from)
+
     def on_train_end(self, args, state, control, **kwargs): self.bar.close()
 
 # %% ../nbs/03_train.ipynb #3f138457
 def last_checkpoint(
     folder: Path,  # the trainer's output folder
+    made_from: dict[str, str] | None = None,  # what this training starts from
 ) -> str | None:
-    "The newest complete checkpoint, or None. `Trainer` writes `trainer_state.json` last; a checkpoint without it was cut short and is deleted."
-    for p in folder.glob("checkpoint-*"):
-        if not (p / "trainer_state.json").exists(): shutil.rmtree(p)
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    "The newest complete checkpoint, or None. One without a seal was cut short and is deleted; where one is damaged or of another training all are, with a line, since the best may be among them."
+    found = list(folder.glob("checkpoint-*"))
+    for p in found:
+        if not (p / SEAL).exists(): shutil.rmtree(p, ignore_errors=True); continue
+        try: check_seal(p, made_from)
+        except Damaged as e:
+            say(f"{e}; training starts again")
+            for other in found: shutil.rmtree(other, ignore_errors=True)
+    left = [p for p in found if p.exists()]
+    return str(max(left, key=lambda p: int(p.name.split("-")[1]))) if left else None
 
 # %% ../nbs/03_train.ipynb #898918a3
 def fit_network(
@@ -103,6 +113,7 @@ def fit_network(
     bf16: bool = False,  # mixed precision
     checkpoint: str = "best",  # 'best' restores the epoch with the lowest validation NLL, 'last' keeps the end
     title: str = "training",
+    made_from: dict[str, str] | None = None,  # digests of what else it depends on; checkpoints made from others are not resumed
 ) -> None:
     "Train in place with AdamW, a cosine schedule and a tenth of warm-up. Resumes from `folder` when it holds a checkpoint."
     device = next(model.parameters()).device
@@ -117,9 +128,11 @@ def fit_network(
     right = lambda e: {"accuracy": float((e.predictions.argmax(-1) == e.label_ids).mean())}
     first_of = lambda outputs, labels: outputs[0] if isinstance(outputs, tuple) else outputs
     trainer = MAPTrainer(model=model, args=args, train_dataset=train, eval_dataset=validation, compute_metrics=right, preprocess_logits_for_metrics=first_of,
-                         prior_precision=prior_precision, callbacks=[LogCallback(folder / "training.log", title)])
+                         prior_precision=prior_precision, callbacks=[LogCallback(folder / "training.log", title, made_from or {})])
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    resume = last_checkpoint(folder / "checkpoints", made_from)
+    if resume is None: (folder / "training.log").unlink(missing_ok=True)  # of a training that is not this one
+    trainer.train(resume_from_checkpoint=resume)
 
 # %% ../nbs/03_train.ipynb #dbebab8e
 def fine_tune(
@@ -134,6 +147,7 @@ def fine_tune(
     seed: int = 0,
     bf16: bool = False,  # mixed precision
     checkpoint: str = "best",  # 'best' by validation NLL, or 'last'
+    made_from: dict[str, str] | None = None,  # see `fit_network`
 ) -> Classifier:
     "The classifier at its MAP: LoRA factors and head trained, then everything but LoRA frozen. Raises `ValueError` naming the parameter that is out of range."
     for name, value, low in (("epochs", epochs, 1), ("batch_size", batch_size, 1)):
@@ -144,7 +158,7 @@ def fine_tune(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for n, p in classifier.peft.named_parameters(): p.requires_grad_("lora_" in n or "modules_to_save" in n)
-    fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning")
+    fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning", made_from)
     return as_classifier(classifier.peft, classifier.processor, classifier.classes)
 
 # %% ../nbs/03_train.ipynb #af0a8375
@@ -155,7 +169,9 @@ def pretrain_tiny_vit(
 ) -> Path:
     "Train the embedded ViT on part of the digits and save it as a local model; returns its folder. Does nothing when it is there already."
     folder = Path(folder)
-    if (folder / "model" / "model.safetensors").exists() and (folder / "model" / "preprocessor_config.json").exists(): return folder / "model"
+    def kept(): check_seal(folder / "model"); return folder / "model"
+    if or_none(kept): return folder / "model"
+    shutil.rmtree(folder / "model", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     shared = shared and Path(shared) / f"tiny-vit-{seed}-{epochs}-{torch.__version__}-{torch.get_num_threads()}"
@@ -165,7 +181,7 @@ def pretrain_tiny_vit(
     train, held = (PixelDataset(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
     fit_network(model, train, held, folder, epochs, batch_size=32, learning_rate=1e-3, seed=seed, checkpoint="last", title="pretraining")
-    model.save_pretrained(folder / "model"); processor.save_pretrained(folder / "model")
+    model.save_pretrained(folder / "model"); processor.save_pretrained(folder / "model"); seal(folder / "model")
     if shared: _share(folder / "model", shared)
     return folder / "model"
 
