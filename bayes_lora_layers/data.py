@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .files import Damaged, digest, or_none, read_json, write_json
+from .files import counted, or_none, read_json, write_json
 
 # %% ../nbs/01_data.ipynb #f512de0e
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Splits:
     classes: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test images in {len(self.classes)} classes"
+        return f"{len(self.train):,} train, {len(self.validation):,} validation, {counted(len(self.test), 'test image')} in {len(self.classes)} classes"
 
 # %% ../nbs/01_data.ipynb #887cb567
 def digits_pool() -> Dataset:
@@ -170,7 +170,7 @@ def load_splits(
         train, validation = _hold_out(train, validation_size or len(train) // 10, seed, "validation_size")
     found = Splits(_limit(train, train_size, seed, "train_size"), _limit(validation, validation_size, seed, "validation_size"),
                    _limit(test, test_size, seed, "test_size"), classes)
-    if len(found.validation) < FEWEST: raise ValueError(f"validation_size={validation_size} leaves {len(found.validation)} validation images; expected at least {FEWEST}, since temperature, priors and layers are chosen on them")
+    if len(found.validation) < FEWEST: raise ValueError(f"validation_size={validation_size} leaves {counted(len(found.validation), 'validation image')}; expected at least {FEWEST}, since temperature, priors and layers are chosen on them")
     return found
 
 # %% ../nbs/01_data.ipynb #9a409023

@@ -9,7 +9,6 @@ __all__ = ['PLACES', 'BUDGET', 'MOST', 'STYLE', 'MARKUP', 'READING', 'ARITHMETIC
 # %% ../nbs/09_explorer.ipynb #06604230
 import base64
 import hashlib
-import json
 import zlib
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 
 from .attribution import ANALYSED, Finished, read_set_gains
+from .files import script_json
 from .metrics import temperature_scale
 from .predict import pack_scores
 from .sweep import set_sums
@@ -383,7 +383,7 @@ def explorer_html(
     colours: dict[str, str],  # 'layer' and 'full' -> CSS colour
 ) -> str:
     "The explorer as one HTML fragment without references to anything outside it. Raises `ValueError` when the runs cannot be shown together."
-    text = json.dumps(explorer_data(runs), separators=(",", ":")).replace("</", "<\\/")
+    text = script_json(explorer_data(runs))
     name = "bll-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-    script = f"(() => {{\nconst root = document.getElementById({json.dumps(name)}), data = {text};\n{READING}{ARITHMETIC}{DRAWING}{DIAGRAM}\n}})();"
+    script = f"(() => {{\nconst root = document.getElementById({script_json(name)}), data = {text};\n{READING}{ARITHMETIC}{DRAWING}{DIAGRAM}\n}})();"
     return f'<style>{STYLE}</style>\n<div class="bll" id="{name}" style="--layer: {colours["layer"]}; --full: {colours["full"]}">{MARKUP}</div>\n<script>{script}</script>'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'write_atomically', 'Damaged', 'digest', 'write_json', 'read_json', 'tensors_digest', 'write_tensors',
-           'read_tensors', 'seal', 'check_seal', 'say', 'or_none', 'plain', 'script_json']
+           'read_tensors', 'seal', 'check_seal', 'say', 'counted', 'or_none', 'plain', 'script_json']
 
 # %% ../nbs/00_files.ipynb #1be2aaee
 import hashlib
@@ -90,7 +90,7 @@ def write_tensors(
     metadata = {"header": json.dumps(told), **({"format": "pt"} if torch_format else {})}  # one field: safetensors writes several in no fixed order
     write_atomically(path, lambda p: save_file(tensors, p, metadata=metadata))
 
-# %% ../nbs/00_files.ipynb #c9cc90f4
+# %% ../nbs/00_files.ipynb #6aca4998
 def read_tensors(
     path: str | Path,
     made_from: dict[str, str] | None = None,  # what is here; names that the file does not know count as changed
@@ -101,7 +101,8 @@ def read_tensors(
     except FileNotFoundError: raise Damaged(f"{path} is missing") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as e: raise Damaged(f"{path} is damaged ({str(e)[:100]})") from None
     rest = {k: v for k, v in told.items() if k != "sha256"}
-    if told.get("sha256") != digest([tensors_digest(tensors), rest]): raise Damaged(f"{path} is damaged (its contents do not fit its checksum)")
+    if "sha256" not in told: raise Damaged(f"{path} is damaged or of an older version (it has no checksum)")
+    if told["sha256"] != digest([tensors_digest(tensors), rest]): raise Damaged(f"{path} is damaged (its contents do not fit its checksum)")
     before = json.loads(told["made_from"])
     changed = [k for k, v in (made_from or {}).items() if before.get(k) != v]
     if changed: raise Damaged(f"{path} was made with other {changed[0]} than what is here")
@@ -130,10 +131,14 @@ def check_seal(folder: str | Path, made_from: dict[str, str] | None = None) -> N
     changed = [k for k, v in (made_from or {}).items() if told["made_from"].get(k) != v]
     if changed: raise Damaged(f"{folder} was made with other {changed[0]} than what is here")
 
-# %% ../nbs/00_files.ipynb #3dd3e27f
+# %% ../nbs/00_files.ipynb #e66171c8
 def say(text: str) -> None:
     "One line for whoever watches the run."
     print(text, file=sys.stderr, flush=True)
+
+def counted(number: int, noun: str) -> str:
+    "A number with its noun, in the plural unless it is one."
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 def or_none(read: Callable):
     "What `read` returns; None when its file is missing, and None with a line when it is damaged or was made from something else."
