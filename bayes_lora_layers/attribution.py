@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.stats import spearmanr, t as student
 
-from .files import counted, read_tensors, write_json, write_tensors
+from .files import counted, read_json, read_tensors, write_json, write_tensors
 from .intervals import Gains, concordance, paired_gains, resample_counts
 from .metrics import Metric, Scores, score, standard_metrics, temperature_scale
 from .sweep import ACCURACY_LOSS, ENOUGH, left_out_values, read_predictions, read_results, set_metrics, with_blocks

@@ -129,6 +129,7 @@ STYLE = """
 .bll button, .bll select {font: inherit; color: inherit; background: transparent; border: 1px solid var(--line); border-radius: .35rem; padding: .15rem .6rem; cursor: pointer}
 .bll select option {color: #111; background: #fff}
 .bll :focus-visible {outline: 2px solid var(--layer); outline-offset: 2px}
+.bll-room {container-type: inline-size}
 .bll-grid {display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1rem 2rem; align-items: start}
 .bll-layers {list-style: none; margin: 0; padding: 0; max-height: 30rem; overflow-y: auto}
 .bll-layers li {display: grid; grid-template-columns: 6.2rem 1fr 5.2rem; gap: .5rem; align-items: center; padding: .1rem .2rem; margin: 0}
@@ -144,8 +145,12 @@ STYLE = """
 .bll svg text {fill: currentColor; font-size: 11px}
 .bll-said {min-height: 3rem; margin: .4rem 0}
 .bll-note {opacity: .8; font-size: .88em; margin: .3rem 0}
-@media (max-width: 44rem) {.bll-grid {grid-template-columns: minmax(0, 1fr)} .bll-layers {max-height: none} .bll .bll-grid table {font-size: .76em} .bll .bll-grid th, .bll .bll-grid td {padding: .2rem .15rem} .bll .bll-grid td:last-child {white-space: normal}}
-@media print {.bll {break-inside: avoid; print-color-adjust: exact} .bll-layers {max-height: none}}
+.bll-grid > div {overflow-x: auto}
+@container (max-width: 60rem) {.bll-grid {grid-template-columns: minmax(0, 1fr)} .bll-layers {max-height: none}}
+@container (max-width: 30rem) {.bll .bll-grid table {font-size: .76em} .bll .bll-grid th, .bll .bll-grid td {padding: .2rem .15rem} .bll .bll-grid td:last-child {white-space: normal}}
+.bll input[type="checkbox"], .bll input[type="radio"] {width: 1.1rem; height: 1.1rem} .bll label, .bll button, .bll select {min-height: 24px}
+.bll-layers label, .bll fieldset label {display: inline-flex; align-items: center; min-height: 24px; gap: .3rem}
+@media print {.bll {break-inside: avoid; print-color-adjust: exact} .bll-grid {grid-template-columns: minmax(0, 1fr)} .bll-layers {max-height: none}}
 """
 
 # %% ../nbs/09_explorer.ipynb #b691bf5a
@@ -160,7 +165,7 @@ MARKUP = """
   <label data-part="slide"><b>Precision</b> <input type="range" min="0" step="1" data-part="slider" aria-label="prior precision"> <output data-part="value"></output></label>
 </div>
 <div class="bll-sets" data-part="sets"></div>
-<div class="bll-grid">
+<div class="bll-room"><div class="bll-grid">
   <div>
     <p class="bll-note" data-part="hint"></p>
     <ol class="bll-layers" data-part="layers"></ol>
@@ -168,10 +173,12 @@ MARKUP = """
   </div>
   <div>
     <p class="bll-said" data-part="said" aria-live="polite"></p>
-    <svg viewBox="0 0 340 330" role="img" aria-label="reliability diagram" data-part="diagram"></svg>
+    <svg viewBox="0 0 340 330" role="img" aria-label="reliability diagram of the chosen set: accuracy by confidence" data-part="diagram"></svg>
     <p class="bll-note">Bars: accuracy in bins of confidence. Circles: the MAP. Grey: where a calibrated predictor with as many images would fall in 95 of 100 cases. Below: images in each bin, on a logarithmic scale.</p>
   </div>
 </div>
+</div>
+<noscript><p>This part of the report needs JavaScript. All its numbers are in summary_table.csv and layer_wise_results.json.</p></noscript>
 """
 
 # %% ../nbs/09_explorer.ipynb #5a5d24ea
@@ -271,7 +278,8 @@ function controls() {
 function toggles() {
   named("layers").replaceChildren(...data.layers.map((l, i) => {
     const li = document.createElement("li");
-    li.innerHTML = `<label><input type="checkbox" value="${i}"> layer ${l}</label><div class="bll-track"><span></span></div><div class="bll-number"></div>`;
+    li.innerHTML = `<label><input type="checkbox" value="${i}"></label><div class="bll-track"><span></span></div><div class="bll-number"></div>`;
+    li.querySelector("label").append(" layer " + l);
     li.querySelector("input").addEventListener("change", e => { e.target.checked ? state.set.add(i) : state.set.delete(i); draw(); });
     return li;
   }));
@@ -348,7 +356,7 @@ function diagram(sums, i) {
     curve.forEach((b, k) => {
       if (!b.n) return;
       parts.push(`<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${Y(b.accuracy)}" height="${Y(0) - Y(b.accuracy)}" fill="var(--layer)" opacity=".8"/>`);
-      parts.push(`<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${296 - H(b.n)}" height="${H(b.n)}" fill="currentColor" opacity=".5"><title>${b.n} images</title></rect>`);
+      parts.push(`<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${296 - H(b.n)}" height="${H(b.n)}" fill="currentColor" opacity=".5"><title>${b.n} image${b.n === 1 ? "" : "s"}</title></rect>`);
     });
     const spread = b => 1.96 * Math.sqrt(b.confidence * (1 - b.confidence) / b.n), clip = v => Math.min(1, Math.max(0, v));
     parts.push(`<polygon points="${[...seen.map(b => [b.confidence, clip(b.confidence + spread(b))]), ...[...seen].reverse().map(b => [b.confidence, clip(b.confidence - spread(b))])].map(p => X(p[0]) + "," + Y(p[1])).join(" ")}" fill="currentColor" opacity=".22"/>`);

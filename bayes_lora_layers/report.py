@@ -13,6 +13,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOKS', 'NAMING', 'LOOK', 'PAGE', 'TITLE', 'sty
 import base64
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -28,11 +29,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from .attribution import Comparison, Finished, analyse, control_table, layer_gains, prior_table, read_run, signed, with_interval
 from .explorer import explorer_html
+from .files import counted, or_none, plain, read_json, write_json, write_tensors
 from .metrics import ece, reliability_curve, temperature_scale
 from .sweep import ACCURACY_LOSS, summary_table
 
@@ -44,7 +46,7 @@ DASHES = {"full": (0, (5, 2)), "temperature": (0, (1, 1.5))}
 def style():
     "The project's figure style, inside a `with`."
     plt.draw_if_interactive()  # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
-    with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
+    with sns.axes_style("whitegrid"), plt.rc_context({"font.size": 9, "text.parse_math": False, "axes.titlesize": 10, "figure.dpi": 100, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False}): yield
 
 # %% ../nbs/09_report.ipynb #b320ea3f
 @dataclass(frozen=True)
@@ -52,14 +54,16 @@ class Run(Finished):
     "A finished run, what was concluded from it, and where it ran."
     summary: dict  # `analysis_summary.json`
     environment: dict  # `environment.json`
+    images: dict  # `data.json`
 
 def load_run(
     folder: str | Path,
     anew: bool = True,  # draw the conclusions again; else read the ones that were written last
 ) -> Run:
     "Read a finished run and its conclusions. Raises `ValueError` when the folder holds none."
-    run, read = read_run(folder), lambda name: json.loads((Path(folder) / name).read_text())
-    return Run(**vars(run), summary=analyse(run) if anew else read("analysis_summary.json"), environment=read("environment.json"))
+    run, folder = read_run(folder), Path(folder)
+    told = None if anew else or_none(lambda: read_json(folder / "analysis_summary.json", needs=("predictives",)))
+    return Run(**vars(run), summary=told or analyse(run), environment=or_none(lambda: read_json(folder / "environment.json")) or {}, images=or_none(lambda: read_json(folder / "data.json")) or {})
 
 # %% ../nbs/09_report.ipynb #316dce96
 def _panels(run: Run, height: float, width: float = 4.6) -> tuple[Figure, list]:
@@ -317,18 +321,21 @@ def setup_table(run: Run) -> pd.DataFrame:
     r, c = run.results, run.results["config"]
     priors = r["prior_precision"]
     prior = f"{priors[0]:.4g}" if len(set(priors)) == 1 else f"{min(priors):.4g} to {max(priors):.4g} by layer"
-    rows = {"data": f"{c['dataset']}: {r['n_train']:,} training, {r['n_validation']:,} validation, {r['n_test']:,} test images, {r['classes']} classes",
+    rows = {"data": f"{c['dataset']}: {r['n_train']:,} training, {r['n_validation']:,} validation, {counted(r['n_test'], 'test image')}, {r['classes']} classes",
             "model": f"{c['model']}{' at ' + str(c['image_size']) + ' pixels' if c['image_size'] else ''}, LoRA rank {c['rank']}, alpha {c['alpha']:g} on {', '.join(c['target_modules'])}" + (f", adapter {c['adapter']}" if c["adapter"] else ""),
             "training": f"{c['epochs']} epochs, batch {c['batch_size']}, learning rate {c['learning_rate']:g}, prior precision {c['prior_precision']:g}, {c['checkpoint']} checkpoint" if not c["adapter"] else "none: adapter given",
             "posterior": f"{c['structure']}, {c['curvature']} curvature" + (f" with {c['curvature_samples']} samples" if c["curvature"] == "mc" else "") + f", prior precision {prior} ({c['laplace_prior_precision']})",
+            "in two splits": "; ".join(f"{counted(v['images'], k.split(' and ')[0] + ' image')} also in {k.split(' and ')[1]}" for k, v in (run.images.get("duplicates") or {}).items() if v["images"]) or "no image, pixel for pixel" if run.images else "not known",
             "predictives": f"{', '.join(c['predictives'])}; {c['samples']} weight samples, {c['link_draws']} logit draws, {c['bins']} bins, {c['bootstrap']:,} bootstrap draws, seed {c['seed']}"}
     return pd.DataFrame({"": rows.keys(), "value": rows.values()})
 
 def time_table(run: Run) -> pd.DataFrame:
-    "How long each stage took, on what machine and with which versions."
-    e = run.environment
-    rows = {**{f"time: {k}": f"{v:,.1f} s" for k, v in e.get("seconds", {}).items()}, "time in all": f"{sum(e.get('seconds', {}).values()):,.0f} s", "machine": f"{e['gpu'] or e['cpu']}, {e['threads']} threads, {e['system']}", "peak memory": f"{e.get('peak_memory_gb', 0):.1f} GB",
-            "started": e.get("started", ""), "versions": f"Python {e['python']}, " + ", ".join(f"{k} {v}" for k, v in e["packages"].items())}
+    "How long each stage took, on what machine and with which versions; what the run does not know is left out."
+    e, seconds, packages = run.environment, run.environment.get("seconds") or {}, run.environment.get("packages") or {}
+    rows = {**{f"time: {k}": f"{v:,.1f} s" for k, v in seconds.items()}, "time in all": f"{sum(seconds.values()):,.0f} s"}
+    if "threads" in e: rows["machine"] = f"{e.get('gpu') or e.get('cpu')}, {counted(e['threads'], 'thread')}, {e.get('system')}"
+    if e.get("peak_memory_gb"): rows["peak memory"] = f"{e['peak_memory_gb']:.1f} GB"
+    rows |= {"started": e.get("started", ""), "versions": f"Python {e.get('python', '?')}, " + ", ".join(f"{k} {v}" for k, v in packages.items())}
     return pd.DataFrame({"": rows.keys(), "value": rows.values()})
 
 def correlation_table(run: Run) -> pd.DataFrame:
@@ -396,14 +403,14 @@ def _answer(run: Run, paths: dict[str, Path]) -> list:
     "The first screen."
     said = {p: s["verdict"] for p, s in run.summary["predictives"].items()}
     first = next(iter(said))
-    rest = [f"**{p.capitalize()} predictive.** {v['why'] if p == first else v['text']}" for p, v in said.items()]
+    rest = [f"**{plain(p.capitalize())} predictive.** {plain(v['why'] if p == first else v['text'])}" for p, v in said.items()]
     return [_show(f'<p class="bll-answer">{escape(said[first]["answer"])}</p>', said[first]["answer"]), new_markdown_cell("\n\n".join(rest)), _figure(paths["delta_ece_ranked"], "layers ranked by delta ECE with intervals", RANKED)]
 
-def _each(run: Run, key: str) -> str: return "\n\n".join(f"**{p.capitalize()} predictive.** {s[key]['text'] if isinstance(s[key], dict) else s[key]}" for p, s in run.summary["predictives"].items())
+def _each(run: Run, key: str) -> str: return "\n\n".join(f"**{plain(p.capitalize())} predictive.** {plain(s[key]['text'] if isinstance(s[key], dict) else s[key])}" for p, s in run.summary["predictives"].items())
 
 def _ranking(run: Run) -> list:
     cells = [new_markdown_cell("## How sure is the ranking?\n\n" + _each(run, "ties"))]
-    for p in run.summary["predictives"]: cells += [new_markdown_cell(f"### {p.capitalize()}"), _table(ranks_table(run, p))]
+    for p in run.summary["predictives"]: cells += [new_markdown_cell(f"### {plain(p.capitalize())}"), _table(ranks_table(run, p))]
     return [*cells, new_markdown_cell("*All layers together*: the intervals hold all true gains at once in 95 of 100 cases. *Rank*: no other place is possible, at the same level. *Best in*: share of resampled test sets. *Monte Carlo error*: what more samples would remove.")]
 
 def _calibration(run: Run, paths: dict[str, Path]) -> list:
@@ -434,22 +441,19 @@ def _everything(run: Run, paths: dict[str, Path]) -> list:
     return [new_markdown_cell("## Every predictor"), _figure(paths["ece_comparison"], "ECE of every predictor", how), _table(metrics_table(run))]
 
 def _again(run: Run) -> list:
-    version = run.environment["packages"].get("bayes_lora_layers", "")
-    text = f"""## Run it again, and cite it
-
-`bayes-lora-layers run --file {run.folder / 'config.yaml'} --output-dir NEW_FOLDER`
-
-The numbers behind this page are in `layer_wise_results.json`, `summary_table.csv`, `analysis_summary.json` and, for all sets of layers, `set_gains.safetensors` beside it.
-
-```bibtex
-@software{{bayes_lora_layers,
+    version = (run.environment.get("packages") or {}).get("bayes_lora_layers", "")
+    command = f"bayes-lora-layers run --file {shlex.quote(str(run.folder / 'config.yaml'))} --output-dir NEW_FOLDER"
+    cite = f"""@software{{bayes_lora_layers,
   title   = {{bayes_lora_layers: which transformer layers are worth making Bayesian?}},
   author  = {{{{the bayes\\_lora\\_layers authors}}}},
   year    = {{2026}},
   version = {{{version}}}
-}}
-```"""
-    return [new_markdown_cell("## Time and machine"), _table(time_table(run)), new_markdown_cell(text)]
+}}"""
+    names = ("summary_table.csv", "layer_wise_results.json", "analysis_summary.json", "data.json", "set_gains.safetensors", "predictions.safetensors")
+    links = ", ".join(f'<a href="{f}">{f}</a>' for f in names if (run.folder / f).exists())
+    code = lambda text: f"<pre><code>{escape(text)}</code></pre>"
+    again = f"<p>The numbers behind this page, beside it: {links}.</p>{code(command)}{code(cite)}"
+    return [new_markdown_cell("## Time and machine"), _table(time_table(run)), new_markdown_cell("## Run it again, and cite it"), _show(again)]
 
 # %% ../nbs/09_report.ipynb #12b852bd
 def report_cells(
@@ -504,13 +508,15 @@ def render_report(
     if quarto:
         front = f"---\ntitle: {TITLE}\nformat:\n  html:\n    embed-resources: true\n    toc: true\nexecute:\n  enabled: false\n  echo: false\n---"
         source = run.folder / "report.ipynb"
-        nbformat.write(new_notebook(cells=[new_raw_cell(front), *cells, by]), source)
+        nbformat.write(new_notebook(cells=[new_raw_cell(front), *(c if c.cell_type == "markdown" else _raw_html(c) for c in [*cells, by])]), source)
         subprocess.run([quarto, "render", str(source), "--to", "html"], check=True)
         return out
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(new_notebook(cells=[*cells, by]))
+    body = "\n".join(markdown2html_mistune(cell.source) if cell.cell_type == "markdown" else cell.outputs[0].data["text/html"] for cell in [*cells, by])
     out.write_text(_page(body), encoding="utf-8")
     return out
+def _raw_html(cell):
+    "What a cell shows as a Markdown cell: for outputs Quarto would fetch require.js and jQuery from outside."
+    return new_markdown_cell("````{=html}\n" + cell.outputs[0].data["text/html"].replace("````", "&#96;" * 4) + "\n````")
 
 # %% ../nbs/09_report.ipynb #2ff4954a
 def _page(body: str) -> str:
@@ -526,3 +532,22 @@ def display_report(folder: str | Path) -> None:
     run = load_run(folder, anew=False)
     plots = {p.stem: p for p in (run.folder / "plots").glob("*.png")}
     for cell in [_show(f"<style>{LOOK}</style>"), *report_cells(run, plots)]: display(Markdown(cell.source) if cell.cell_type == "markdown" else HTML(cell.outputs[0].data["text/html"]))
+
+# %% ../nbs/09_report.ipynb #3f966c70
+HOSTILE = "<!--<script>`$x_{</script><img src=x onerror=\"document.title='hacked'\">' [a](javascript:x) **b** {{< x >}}"
+
+def _hostile_copy(run: Run, folder: str | Path) -> Path:
+    "The run as a stranger could hand it over. Only tests call it."
+    made, old = Path(shutil.copytree(run.folder, folder)), list(run.results["predictives"])[-1]
+    named, group = lambda k: k.replace(old, HOSTILE + "p"), next(s for s in run.results["predictives"][old] if s not in ("full", "recommended") and not s.startswith("layer."))
+    other = lambda k: HOSTILE + "g" if k == group else k
+    told = {**run.results, "predictives": {named(p): {other(s): v for s, v in subsets.items()} for p, subsets in run.results["predictives"].items()}, "parts": {named(p): v for p, v in run.results["parts"].items()},
+            "config": {k: HOSTILE if k in ("dataset", "model", "checkpoint", "kfac", "laplace_prior_precision") else v for k, v in run.results["config"].items()}, "class_names": [HOSTILE] * len(run.results["class_names"]),
+            "baselines": {HOSTILE + k: v for k, v in run.results["baselines"].items()}}
+    told["priors"] = told["priors"] and {**told["priors"], "delta": {other(s): v for s, v in told["priors"]["delta"].items()}}
+    told["controls"] = told["controls"] and {k: {other(s): d for s, d in v.items()} for k, v in told["controls"].items()}
+    write_json(made / "layer_wise_results.json", told)
+    renamed = lambda k: ".".join([named(k.split(".")[0]), *map(other, k.split(".")[1:])]) if not k.startswith("validation.") else ".".join(["validation", named(k.split(".")[1]), *map(other, k.split(".")[2:])])
+    write_tensors(made / "predictions.safetensors", {renamed(k): v for k, v in run.predictions.items()}, header={"sets": str(bool(run.sets))})
+    write_json(made / "environment.json", {**run.environment, "system": HOSTILE, "cpu": HOSTILE, "python": HOSTILE, "started": HOSTILE, "packages": {HOSTILE: HOSTILE, "bayes_lora_layers": HOSTILE}, "seconds": {HOSTILE: 1.0}})
+    return made

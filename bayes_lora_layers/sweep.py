@@ -633,6 +633,6 @@ def read_results(folder: str | Path) -> dict:
     "The results of a finished run. Raises `ValueError` when the folder has none, damaged ones, or in another schema."
     path = Path(folder) / RESULTS
     if not path.exists(): raise ValueError(f"output_dir={str(folder)!r} has no {RESULTS}; expected the folder of a finished run")
-    results = read_json(path, needs=("schema", "config", "n_test", "class_names", "layers", "map", "temperature", "predictives"))
+    results = read_json(path, needs=("schema", "config", "n_test", "layers", "map", "temperature", "predictives"))
     if results["schema"] != 3: raise Damaged(f"{path} has schema {results['schema']}; expected 3, which this version writes: run it again in another folder")
     return results
