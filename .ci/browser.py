@@ -1,6 +1,7 @@
 "The report in a headless Chromium: python .ci/browser.py RUN_FOLDER [SCREENSHOTS]. Its explorer must show the numbers of the result files for 50 random sets of layers, work by keyboard, and ask for nothing outside the file."
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from bayes_lora_layers.attribution import ANALYSED, read_run, read_set_gains, with_interval
 from bayes_lora_layers.explorer import find_sets
+from bayes_lora_layers.report import _hostile_copy, load_run, render_report
 from bayes_lora_layers.sweep import set_metrics
 
 folder, shots = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -88,6 +90,25 @@ with sync_playwright() as p:
     phone = browser.new_page(viewport={"width": 390, "height": 844})
     phone.goto(page.url); phone.wait_for_selector(".bll[data-shown]", state="attached")
     if phone.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") > 0 or wide > 0: sys.exit("the page scrolls sideways")
+    for width in range(390, 1300, 65):  # the table must never lie over the diagram, and what can be touched must be large enough
+        phone.set_viewport_size({"width": width, "height": 900})
+        table, diagram = (phone.locator(f".bll [data-part='{part}']").bounding_box() for part in ("table", "diagram"))
+        if table["x"] + table["width"] > diagram["x"] + 1 and table["y"] < diagram["y"] + diagram["height"] and diagram["y"] < table["y"] + table["height"] and table["x"] < diagram["x"] + diagram["width"]:
+            sys.exit(f"at {width} pixels the explorer's table lies over its diagram: {table} {diagram}")
+        if phone.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") > 0: sys.exit(f"at {width} pixels the page scrolls sideways")
+    small = phone.evaluate("[...document.querySelectorAll('.bll label, .bll button, .bll select')].filter(e => e.offsetParent && e.getBoundingClientRect().height < 23.9).map(e => e.textContent)")
+    if small: sys.exit(f"too small to touch: {small[:5]}")
+    phone.set_viewport_size({"width": 390, "height": 844})
+    # a run as a stranger could hand it over: nothing in it is obeyed, and no section is lost
+    with tempfile.TemporaryDirectory() as tmp:
+        stranger = browser.new_page()
+        dialogs = []
+        stranger.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
+        stranger.goto(f"file://{render_report(_hostile_copy(load_run(folder), tmp + '/run'))}")
+        stranger.wait_for_selector(".bll[data-shown]", state="attached"); stranger.wait_for_timeout(500)
+        sections = [q.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)") for q in (page, stranger)]
+        if dialogs or stranger.title() != page.title() or sections[0] != sections[1]: sys.exit(f"the page obeys a stranger: {dialogs}, {stranger.title()!r}, {sections}")
+        if shots: stranger.screenshot(path=shots / "stranger.png", full_page=True)
     if shots:
         phone.screenshot(path=shots / "phone.png", full_page=True)
         page.locator(".bll").screenshot(path=shots / "explorer.png")

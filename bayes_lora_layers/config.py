@@ -8,7 +8,7 @@ __all__ = ['RULES', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'COUNT', 'SIZE', 'TEXT', 'O
            'check_assignments', 'guard_parameters', 'identity', 'read_config', 'check_place', 'check_folder',
            'claim_folder', 'describe_machine', 'timed', 'hold', 'find_device', 'pass_dtype']
 
-# %% ../nbs/07_config.ipynb #f8055fde
+# %% ../nbs/07_config.ipynb #c36bfddf
 import ast
 import json
 import os
@@ -30,7 +30,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from .files import Damaged, or_none, read_json, write_atomically, write_json
+from .files import Damaged, digest, or_none, read_json, write_atomically, write_json
 from .laplace import STRUCTURES
 
 # %% ../nbs/07_config.ipynb #06a953ee
@@ -222,17 +222,21 @@ def guard_parameters(shell) -> None:
         return lines
     shell.input_transformers_cleanup.insert(0, look)
 
-# %% ../nbs/07_config.ipynb #e25ae89a
+# %% ../nbs/07_config.ipynb #e015604c
 def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
 
 def read_config(path: str | Path) -> dict:
     "Parameters of a YAML file. Raises `Damaged` naming a file that holds none."
-    try: values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except FileNotFoundError: raise Damaged(f"{path} is missing") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as e: raise Damaged(f"{path} is damaged ({' '.join(str(e).split())[:100]})") from None
     if not isinstance(values, dict) or not all(isinstance(k, str) for k in values): raise Damaged(f"{path} is damaged (it holds no parameters)")
+    told = re.match(r"# checksum (\w+)", text)
+    if told and told[1] != digest(values): raise Damaged(f"{path} is damaged (its values do not fit its checksum)")
     return values
 
 # %% ../nbs/07_config.ipynb #f1d7eb55
@@ -259,11 +263,12 @@ def check_folder(config: Config) -> None:
         if mine.get(k) != theirs.get(k):
             raise ValueError(f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has {k}={shown(mine.get(k))}; expected an empty folder or the same configuration")
 
-# %% ../nbs/07_config.ipynb #51a10104
+# %% ../nbs/07_config.ipynb #b45abed4
 def claim_folder(config: Config, device: torch.device) -> Path:
     "Create the output folder, with the configuration and a description of the machine."
     folder = Path(config.output_dir)
-    write_atomically(folder / "config.yaml", lambda p: p.write_text(yaml.safe_dump(identity(config), sort_keys=False), encoding="utf-8"))
+    text = f"# checksum {digest(identity(config))}\n" + yaml.safe_dump(identity(config), sort_keys=False)
+    write_atomically(folder / "config.yaml", lambda p: p.write_text(text, encoding="utf-8"))
     before = _environment(folder) or {"started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     write_json(folder / "environment.json", {**before, **describe_machine(device)})
     return folder
@@ -300,13 +305,13 @@ def timed(folder: Path, stage: str):
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(folder / "environment.json", environment)
 
-# %% ../nbs/07_config.ipynb #7dc3435d
+# %% ../nbs/07_config.ipynb #f71a6523
 @contextmanager
 def hold(output_dir: str):
     "Within, this process alone writes the folder. Raises `ValueError` naming the process that holds it."
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", mode=0o666)
+    lock = FileLock(folder / ".lock")
     try: lock.acquire(timeout=0)
     except Timeout:
         try: holder = str(json.loads((folder / ".lock.json").read_text())["holder"])[:200]

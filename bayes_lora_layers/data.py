@@ -116,6 +116,7 @@ def _tidy(source: DatasetDict, label_column: str, max_classes: int) -> tuple[Dat
     reference = source["train" if "train" in source else next(iter(source))]
     image, label = find_columns(reference.features, label_column)
     names = tuple(reference.features[label].names)
+    if len(names) < 2: raise ValueError(f"dataset has only one class, {names[0]!r}; expected at least two")
     if len(set(names)) < len(names): raise ValueError(f"dataset: class {Counter(names).most_common(1)[0][0]!r} is named twice; expected another name for each class")
     source = DatasetDict({k: _renamed(v, k, image, label, names) for k, v in source.items()})
     if not 0 <= max_classes <= len(names) or max_classes == 1:

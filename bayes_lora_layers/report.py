@@ -266,7 +266,7 @@ def plot_parts(run: Run, metric: str = "ece") -> Figure | None:
     with style():
         fig, ax = plt.subplots(figsize=(9.2, 0.9 + 0.38 * len(frame)), layout="constrained")
         limit = np.nanquantile(np.abs(frame.to_numpy()), 0.95)
-        sns.heatmap(frame, ax=ax, cmap="cividis", vmin=-limit, vmax=limit, annot=len(frame.columns) <= 16, fmt="+.0f", annot_kws={"size": 8}, cbar_kws={"label": f"delta {metric.upper()} / 1000"})
+        sns.heatmap(frame, ax=ax, cmap="cividis", vmin=-limit, vmax=limit, annot=len(frame.columns) <= 16, fmt="+.0f", annot_kws={"size": 8}, cbar_kws={"label": f"delta {metric.upper()}, in thousandths"})
         ax.set(xlabel="layer, from input to output", ylabel=""); ax.tick_params(axis="y", rotation=0)
     return fig
 
@@ -393,7 +393,25 @@ def _figure(path: Path, alt: str, how: str = ""):
     caption = f"<figcaption><b>How to read it.</b> {how}</figcaption>" if how else ""
     return _show(f'<figure class="bll-figure"><img alt="{escape(alt)}" src="data:image/png;base64,{source}">{caption}</figure>', alt)
 
-def _table(frame: pd.DataFrame): return _show(f'<div class="bll-table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>', "table")
+LONG = 16  # rows that a table shows unasked
+
+def _table(frame: pd.DataFrame):
+    "A table that scrolls by itself and can be reached by keyboard; a long one is folded."
+    inner = f'<div class="bll-table" tabindex="0" role="region" aria-label="table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>'
+    return _show(inner if len(frame) <= LONG else f"<details><summary>{len(frame)} rows</summary>{inner}</details>", "table")
+
+GLOSSARY = {"ECE": "expected calibration error: the mean gap between confidence and accuracy over bins of confidence; 0 is calibrated", "NLL": "negative log-likelihood of the true class, in nats; a proper score", "MAP": "the fine-tuned weights as they are, without a posterior",
+            "LoRA": "low-rank adaptation: a trained product of two thin matrices beside each frozen one", "posterior": "the distribution of the weights that the data leave plausible", "Linearised": "logits are Gaussian, by the network's derivative at the MAP", "Sampled": "probabilities averaged over networks drawn from the posterior",
+            "temperature scaling": "all logits divided by one number, fitted on the validation images"}
+
+def glossed(text: str) -> str:
+    "Markdown in which the first mention of each word of `GLOSSARY` explains itself when pointed at."
+    told = set()
+    def once(m):
+        if m[0] in told: return m[0]
+        told.add(m[0])
+        return f'<abbr title="{GLOSSARY[m[0]]}">{m[0]}</abbr>'
+    return re.sub(rf"\b({'|'.join(GLOSSARY)})\b", once, text)
 
 # %% ../nbs/09_report.ipynb #f501e3f1
 RANKED = ("Each dot is the change in expected calibration error (ECE) on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two bars further down. "
@@ -404,7 +422,7 @@ def _answer(run: Run, paths: dict[str, Path]) -> list:
     said = {p: s["verdict"] for p, s in run.summary["predictives"].items()}
     first = next(iter(said))
     rest = [f"**{plain(p.capitalize())} predictive.** {plain(v['why'] if p == first else v['text'])}" for p, v in said.items()]
-    return [_show(f'<p class="bll-answer">{escape(said[first]["answer"])}</p>', said[first]["answer"]), new_markdown_cell("\n\n".join(rest)), _figure(paths["delta_ece_ranked"], "layers ranked by delta ECE with intervals", RANKED)]
+    return [_show(f'<p class="bll-answer">{escape(said[first]["answer"])}</p>', said[first]["answer"]), new_markdown_cell(glossed("\n\n".join(rest))), _figure(paths["delta_ece_ranked"], "layers ranked by delta ECE with intervals", RANKED)]
 
 def _each(run: Run, key: str) -> str: return "\n\n".join(f"**{plain(p.capitalize())} predictive.** {plain(s[key]['text'] if isinstance(s[key], dict) else s[key])}" for p, s in run.summary["predictives"].items())
 
