@@ -139,6 +139,11 @@ def site():
     order = listed(yaml.safe_load((NBS / "sidebar.yml").read_text())["website"]["sidebar"]["contents"])
     if sorted(order) != sorted(pages): sys.exit(f"nbs/sidebar.yml and the notebooks differ in {sorted(set(order) ^ pages) or 'a page listed twice'}")
     quarto = yaml.safe_load(Path("_quarto.yml").read_text())
+    for name in (quarto["format"]["html"]["css"], quarto["format"]["html"]["include-after-body"]):
+        if not (NBS / name).exists(): sys.exit(f"_quarto.yml names {name}, which is not in {NBS}")
+    if (NBS / "no_readme.ipynb").exists(): sys.exit("nbs/no_readme.ipynb must not exist: nbdev_docs would write README.md from it")
+    bare = [f"{p}: {text[:60]!r}" for p in notebooks() for c in json.loads(p.read_text())["cells"] if any("image/png" in o.get("data", {}) for o in c.get("outputs", [])) and "fig-alt:" not in (text := "".join(c["source"]))]
+    if bare: sys.exit(f"pictures without alternative text: {bare}")
     for item in quarto["website"]["navbar"]["left"]:
         if item["href"] not in pages: sys.exit(f"_quarto.yml links to {item['href']}, which is not there")
     for path in notebooks():

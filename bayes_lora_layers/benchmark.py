@@ -36,7 +36,8 @@ from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restri
 from .metrics import standard_metrics
 from .model import Classifier, add_lora, head_names, in_precision, tiny_vit
 from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs, subset_scores
-from .sweep import DRAW_GROUP, config_from, describe_machine, prepare, write_json
+from .config import describe_machine
+from .sweep import DRAW_GROUP, config_from, prepare, write_json
 
 # %% ../nbs/benchmarks/speed.ipynb #88dfbab5
 def vit(

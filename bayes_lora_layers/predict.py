@@ -10,6 +10,7 @@ __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draw
 
 # %% ../nbs/06_predict.ipynb #0a9317ce
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from torch.nn.functional import linear
 from .curvature import budget_bytes, head_weight, identity_cotangents, map_logits, rows_per_pass, stream_gradients, weight_jacobian
 from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
-from .model import ROLES, Classifier, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
+from .model import ROLES, Classifier, example_input, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
 
 # %% ../nbs/06_predict.ipynb #7fc9d7e2
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
@@ -159,7 +160,11 @@ def _hooks(handles: list):
         for h in handles: h.remove()
 
 def _block_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-    "Inputs of every adapted block, and the logits, in one forward at the MAP."
+    "What `_from_block` goes on from for every adapted block (its input, or the images themselves), and the logits, in one forward at the MAP."
+    kept, logits = _kept_inputs(classifier, x)
+    return (kept if _goes_on_from_blocks(classifier) else dict.fromkeys(classifier.layers, x)), logits
+
+def _kept_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
     kept = {}
     def keep(layer):
         def hook(module, args): kept[layer] = args[0]
@@ -167,11 +172,29 @@ def _block_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor],
     handles = [classifier.network.get_submodule(classifier.blocks[l]).register_forward_pre_hook(keep(l)) for l in classifier.layers]
     with _hooks(handles): return kept, map_logits(classifier, x)
 
-def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor) -> Float[Tensor, "n c"]:
-    "Logits from the input `h[n,t,d]` of a block on. The network is called on the single image `one`, whose activations are exchanged for `h`."
-    swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
-    handle = classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)
-    with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier), _hooks([handle]): return classifier.network(one)
+_GOES_ON = weakref.WeakKeyDictionary()  # network -> whether
+
+@torch.no_grad()
+def _goes_on_from_blocks(classifier: Classifier) -> bool:
+    "Whether exchanging a block's input is enough to get another image's logits: nothing else of the image passes it by, as MobileViT's residual does around several blocks. Looked at once for each network."
+    if classifier.network not in _GOES_ON:
+        one = example_input(classifier.network, classifier.processor)
+        if one.is_meta: return True  # shapes only
+        x = torch.randn(2, *one.shape[1:], generator=torch.Generator().manual_seed(0)).to(one)
+        kept, logits = _kept_inputs(classifier, x)
+        def same(layer):
+            try: found = _from_block(classifier, kept[layer], layer, {}, one, True)
+            except (RuntimeError, ValueError): return False
+            return found.shape == logits.shape and torch.allclose(found, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max()))
+        _GOES_ON[classifier.network] = all(map(same, classifier.layers))
+    return _GOES_ON[classifier.network]
+
+def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor, checking: bool = False) -> Float[Tensor, "n c"]:
+    "Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose activations are exchanged for `h`."
+    with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier):
+        if not checking and not _goes_on_from_blocks(classifier): return classifier.network(h)
+        swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
+        with _hooks([classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)]): return classifier.network(one)
 
 # %% ../nbs/06_predict.ipynb #081c31fc
 class _Moved(torch.autograd.Function):
