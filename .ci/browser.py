@@ -1,4 +1,5 @@
 "The report in a headless Chromium: python .ci/browser.py RUN_FOLDER [SCREENSHOTS]. Its explorer must show the numbers of the result files for 50 random sets of layers, work by keyboard, and ask for nothing outside the file."
+import os
 import shutil
 import sys
 import tempfile
@@ -115,6 +116,12 @@ with sync_playwright() as p:
         dark = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
         dark.goto(page.url); dark.wait_for_selector(".bll[data-shown]", state="attached"); dark.screenshot(path=shots / "dark.png", full_page=True)
         page.pdf(path=shots / "report.pdf", format="A4")
+    if os.environ.get("AXE"):  # path of axe.min.js, from npm's axe-core
+        for scheme in ("light", "dark"):
+            read = browser.new_page(color_scheme=scheme)
+            read.goto(page.url); read.wait_for_selector(".bll[data-shown]", state="attached"); read.add_script_tag(path=os.environ["AXE"])
+            found = [f"{v['impact']} {v['id']} ({len(v['nodes'])}): {v['nodes'][0]['html'][:120]}" for v in read.evaluate("axe.run()")["violations"]]
+            if found: sys.exit(f"axe finds, {scheme}: " + "; ".join(found))
     outside = [u for u in asked if not u.startswith(("file://", "data:", "blob:"))]
     if outside or errors: sys.exit(f"asked for {outside}, errors {errors}")
     size = (folder / "report.html").stat().st_size

@@ -319,7 +319,7 @@ function table(pack, sums, i) {
     const end = now && intervalOf(pack, sums, state.set, i, m), shown = now && gainShown(now, end, m);
     return `<tr><th scope="row">${titles[m]}</th><td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td><td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\\u2013"}</td><td data-gain="${m}" data-value="${now ? shown : ""}">${now ? signed(shown) : ""}${end ? ` [${signed(end[0])}, ${signed(end[1])}]` : ""}</td></tr>`;
   };
-  named("table").innerHTML = `<thead><tr><th></th><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th><th title="of calibration errors without the bias of binning, so not quite the difference of the two numbers">better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
+  named("table").innerHTML = `<thead><tr><td></td><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th><th title="of calibration errors without the bias of binning, so not quite the difference of the two numbers">better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
 }
 
 function said(pack, sums, i) {

@@ -397,7 +397,7 @@ LONG = 16  # rows that a table shows unasked
 
 def _table(frame: pd.DataFrame):
     "A table that scrolls by itself and can be reached by keyboard; a long one is folded."
-    inner = f'<div class="bll-table" tabindex="0" role="region" aria-label="table">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>'
+    inner = f'<div class="bll-table" tabindex="0">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>'
     return _show(inner if len(frame) <= LONG else f"<details><summary>{len(frame)} rows</summary>{inner}</details>", "table")
 
 GLOSSARY = {"ECE": "expected calibration error: the mean gap between confidence and accuracy over bins of confidence; 0 is calibrated", "NLL": "negative log-likelihood of the true class, in nats; a proper score", "MAP": "the fine-tuned weights as they are, without a posterior",
@@ -541,7 +541,7 @@ def _page(body: str) -> str:
     "A page around nbconvert's cells, with links to its sections."
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in re.findall(r'<h2 id="([^"]+)">([^<]+)', body))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{TITLE}</title><style>{PAGE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{TITLE}</h1><nav aria-label="contents">{links}</nav><main>{body}</main></body></html>\n'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><header><h1>{TITLE}</h1><nav aria-label="contents">{links}</nav></header><main>{body}</main></body></html>\n'
 
 # %% ../nbs/09_report.ipynb #fa9363fe
 def display_report(folder: str | Path) -> None:
@@ -549,7 +549,7 @@ def display_report(folder: str | Path) -> None:
     from IPython.display import HTML, Markdown, display
     run = load_run(folder, anew=False)
     plots = {p.stem: p for p in (run.folder / "plots").glob("*.png")}
-    for cell in [_show(f"<style>{LOOK}</style>"), *report_cells(run, plots)]: display(Markdown(cell.source) if cell.cell_type == "markdown" else HTML(cell.outputs[0].data["text/html"]))
+    for cell in [new_markdown_cell("## The answer"), _show(f"<style>{LOOK}</style>"), *report_cells(run, plots)]: display(Markdown(cell.source) if cell.cell_type == "markdown" else HTML(cell.outputs[0].data["text/html"]))
 
 # %% ../nbs/09_report.ipynb #3f966c70
 HOSTILE = "<!--<script>`$x_{</script><img src=x onerror=\"document.title='hacked'\">' [a](javascript:x) **b** {{< x >}}"
