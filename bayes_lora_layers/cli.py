@@ -10,11 +10,13 @@ __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'INTERRUPTED', 'EXAMPLES', 'not
 # %% ../nbs/10_cli.ipynb #49488169
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -76,12 +78,15 @@ def run(args: argparse.Namespace) -> int:
     before = written()
     with tempfile.TemporaryDirectory() as scratch:  # a refused run must not overwrite a finished one's notebook
         made, failed = Path(scratch) / "run_sweep.ipynb", None
-        try: papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else sys.stderr, extra_arguments=["--log-level=ERROR"])
+        try:
+            with _past_python(log := Path(scratch) / "kernel.log") as stream:
+                papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else stream, extra_arguments=["--log-level=ERROR"])
         except papermill.PapermillExecutionError as e:
             if e.ename == "ValueError" and written() == before: raise ValueError(e.evalue) from None  # refused before any work
             failed = e
         except (KeyboardInterrupt, nbclient.exceptions.DeadKernelError) as e:
-            print(f"bayes-lora-layers: {'stopped' if isinstance(e, KeyboardInterrupt) else 'the kernel was killed, perhaps for want of memory'}. What is finished is kept in {folder}: the same command goes on from there.", file=sys.stderr)
+            if not isinstance(e, KeyboardInterrupt) and folder.is_dir(): shutil.copy(log, folder / "kernel.log")
+            print(f"bayes-lora-layers: {'stopped' if isinstance(e, KeyboardInterrupt) else 'the kernel was killed, perhaps for want of memory (its last words, if any, are in kernel.log)'}. What is finished is kept in {folder}: the same command goes on from there.", file=sys.stderr)
             return INTERRUPTED if isinstance(e, KeyboardInterrupt) else FAILED
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
@@ -91,6 +96,16 @@ def run(args: argparse.Namespace) -> int:
     print(f"report: {folder.resolve() / 'report.html'}\nnotebook: {out.resolve()}")
     explain(argparse.Namespace(folder=folder, predictive=None, json=False))
     return 0
+
+@contextmanager
+def _past_python(log: Path):
+    "Within, what a dying kernel and its libraries write to the error stream past Python goes to a file; the stream that is given writes where it did."
+    sys.stderr.flush()
+    kept, own = os.dup(2), getattr(sys.stderr, "name", "") == "<stderr>"
+    with open(log, "w") as f: os.dup2(f.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(kept), "w") as stream: yield stream if own else sys.stderr
+    finally: os.dup2(kept, 2); os.close(kept)
 
 def report(args: argparse.Namespace) -> int:
     "Draw figures and report of a finished run again."
