@@ -139,8 +139,6 @@ def site():
     order = listed(yaml.safe_load((NBS / "sidebar.yml").read_text())["website"]["sidebar"]["contents"])
     if sorted(order) != sorted(pages): sys.exit(f"nbs/sidebar.yml and the notebooks differ in {sorted(set(order) ^ pages) or 'a page listed twice'}")
     quarto = yaml.safe_load(Path("_quarto.yml").read_text())
-    for name in (quarto["format"]["html"]["css"], quarto["format"]["html"]["include-after-body"]):
-        if not (NBS / name).exists(): sys.exit(f"_quarto.yml names {name}, which is not in {NBS}")
     if (NBS / "no_readme.ipynb").exists(): sys.exit("nbs/no_readme.ipynb must not exist: nbdev_docs would write README.md from it")
     bare = [f"{p}: {text[:60]!r}" for p in notebooks() for c in json.loads(p.read_text())["cells"] if any("image/png" in o.get("data", {}) for o in c.get("outputs", [])) and "fig-alt:" not in (text := "".join(c["source"]))]
     if bare: sys.exit(f"pictures without alternative text: {bare}")
@@ -158,6 +156,9 @@ def site():
         done = subprocess.run([sys.executable, "proc.py"], cwd=tmp, capture_output=True, text=True)
         if done.returncode: sys.exit(f"proc_nbs failed: {done.stderr[-1500:]}")
         processed = {str(p.relative_to(Path(tmp) / "_proc")): p for p in (Path(tmp) / "_proc").rglob("*.ipynb")}
+        beside = yaml.safe_load((Path(tmp) / "_proc/_quarto.yml").read_text())["format"]["html"]
+        for name in beside.values():
+            if not (Path(tmp) / "_proc" / name).exists(): sys.exit(f"nbs/_quarto.yml names {name}, which does not reach the renderer")
         if set(processed) != pages: sys.exit(f"processed pages and notebooks differ in {sorted(set(processed) ^ pages)}")
         for name, path in processed.items():
             cells = json.loads(path.read_text())["cells"]
