@@ -310,6 +310,7 @@ def timed(folder: Path, stage: str):
 def hold(output_dir: str):
     "Within, this process alone writes the folder. Raises `ValueError` naming the process that holds it."
     folder = Path(output_dir)
+    fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try: lock.acquire(timeout=0)
@@ -323,7 +324,7 @@ def hold(output_dir: str):
         yield
     finally:
         (folder / ".lock.json").unlink(missing_ok=True)
-        if all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)  # a run that was refused leaves nothing
+        if fresh and all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)  # a run that was refused leaves nothing
         lock.release()
 
 # %% ../nbs/07_config.ipynb #c3d7f9d0
