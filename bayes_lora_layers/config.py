@@ -30,7 +30,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from .files import Damaged, digest, or_none, read_json, write_atomically, write_json
+from .files import Damaged, Missing, digest, or_none, read_json, write_atomically, write_json
 from .laplace import STRUCTURES
 
 # %% ../nbs/07_config.ipynb #06a953ee
@@ -232,7 +232,7 @@ def read_config(path: str | Path) -> dict:
     try:
         text = Path(path).read_text(encoding="utf-8")
         values = yaml.safe_load(text)
-    except FileNotFoundError: raise Damaged(f"{path} is missing") from None
+    except FileNotFoundError: raise Missing(f"{path} is missing") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as e: raise Damaged(f"{path} is damaged ({' '.join(str(e).split())[:100]})") from None
     if not isinstance(values, dict) or not all(isinstance(k, str) for k in values): raise Damaged(f"{path} is damaged (it holds no parameters)")
     told = re.match(r"# checksum (\w+)", text)

@@ -182,17 +182,18 @@ def _goes_on_from_blocks(classifier: Classifier) -> bool:
         if one.is_meta: return True  # shapes only
         x = torch.randn(2, *one.shape[1:], generator=torch.Generator().manual_seed(0)).to(one)
         kept, logits = _kept_inputs(classifier, x)
+        _GOES_ON[classifier.network] = True  # while it is tried
         def same(layer):
-            try: found = _from_block(classifier, kept[layer], layer, {}, one, True)
+            try: found = _from_block(classifier, kept[layer], layer, {}, one)
             except (RuntimeError, ValueError): return False
             return found.shape == logits.shape and torch.allclose(found, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max()))
         _GOES_ON[classifier.network] = all(map(same, classifier.layers))
     return _GOES_ON[classifier.network]
 
-def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor, checking: bool = False) -> Float[Tensor, "n c"]:
+def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor) -> Float[Tensor, "n c"]:
     "Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose activations are exchanged for `h`."
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier):
-        if not checking and not _goes_on_from_blocks(classifier): return classifier.network(h)
+        if not _goes_on_from_blocks(classifier): return classifier.network(h)
         swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
         with _hooks([classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)]): return classifier.network(one)
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from .config import Config, check_folder, claim_folder, config_from, find_device, hold, identity, pass_dtype, read_config, timed
 from .curvature import budget_bytes, head_features, head_weight, rows_per_pass
 from .data import PixelDataset, Splits, batches, halving, inspect_splits, load_splits
-from .files import Damaged, check_seal, digest, or_none, read_json, read_tensors, say, tensors_digest, write_atomically, write_json, write_tensors
+from .files import Damaged, Missing, check_seal, counted, digest, or_none, read_json, read_tensors, say, tensors_digest, write_atomically, write_json, write_tensors
 from .laplace import Posterior, curvature_trace, effective_dimension, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior
 from .intervals import Gains, paired_gains, resample_counts
 from .metrics import Metric, Scores, bin_index, fit_temperature, score, standard_metrics, temperature_scale
@@ -79,7 +79,7 @@ def prepare(config: Config) -> Setup:
     say_duplicates(found["duplicates"])
     made_from = {"configuration": digest(identity(config)), "images": digest(found["digests"]), "base model": model_fingerprint(base)}
     own = folder / "adapter"
-    trained = bool(config.adapter) or or_none(lambda: check_seal(own, made_from) or own) is not None
+    trained = bool(config.adapter) or or_none(lambda: check_seal(own, made_from)) is not None
     if config.adapter: classifier = load_adapter(base, processor, data.classes, config.adapter)
     elif trained: classifier = load_adapter(base, processor, data.classes, own, made_from)
     else: classifier = add_lora(base, processor, data.classes, *lora)
@@ -93,7 +93,7 @@ def say_duplicates(duplicates: dict[str, dict]) -> None:
     for pair, found in duplicates.items():
         if not found["images"]: continue
         first, second = pair.split(" and ")
-        say(f"{found['images']} {first} image{'s are' if found['images'] > 1 else ' is'} also in {second}, pixel for pixel, the first: {first} {found['rows'][0][0]} = {second} {found['rows'][0][1]} (data.json has more)")
+        say(f"{counted(found['images'], f'{first} image')} {'is' if found['images'] == 1 else 'are'} also in {second}, pixel for pixel, the first: {first} {found['rows'][0][0]} = {second} {found['rows'][0][1]} (data.json has more)")
 
 # %% ../nbs/07_sweep.ipynb #9a68b3c3
 def train_map(setup: Setup) -> Classifier:
@@ -462,7 +462,7 @@ def _member(setup: Setup, i: int) -> Classifier:
     c = replace(c, seed=c.seed + i)
     base, processor = load_base(str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, setup.data.classes, c.seed, c.image_size)
     made_from = {**setup.made_from, "configuration": digest(identity(c))}
-    if or_none(lambda: check_seal(folder / "adapter", made_from) or folder): return load_adapter(base, processor, setup.data.classes, folder / "adapter", made_from)
+    if or_none(lambda: check_seal(folder / "adapter", made_from)): return load_adapter(base, processor, setup.data.classes, folder / "adapter", made_from)
     fresh = add_lora(base, processor, setup.data.classes, c.rank, c.alpha, c.target_modules, c.lora_dropout, c.seed)
     fresh.network.to(setup.device)
     return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from=made_from))
@@ -601,7 +601,7 @@ def run_sweep(
 
 def _results_of(config: Config) -> dict:
     path = Path(config.output_dir) / RESULTS
-    if not path.exists(): raise Damaged(f"{path} is missing")
+    if not path.exists(): raise Missing(f"{path} is missing")
     results = read_results(config.output_dir)
     if results["config"] != identity(config): raise Damaged(f"{path} is of another configuration")
     return results

@@ -169,8 +169,7 @@ def pretrain_tiny_vit(
 ) -> Path:
     "Train the embedded ViT on part of the digits and save it as a local model; returns its folder. Does nothing when it is there already."
     folder = Path(folder)
-    def kept(): check_seal(folder / "model"); return folder / "model"
-    if or_none(kept): return folder / "model"
+    if or_none(lambda: check_seal(folder / "model")): return folder / "model"
     shutil.rmtree(folder / "model", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
