@@ -92,6 +92,18 @@ def parameters():
     print(f"{len(given)} parameters agree; configurations are valid")
 
 
+def glossary():
+    "The site explains the same words as the report."
+    from bayes_lora_layers.files import script_json
+    from bayes_lora_layers.report import GLOSSARY
+    path = NBS / "glossary.html"
+    text = path.read_text()
+    made = re.sub(r'(?<=id="glossary">).*?(?=</script>)', lambda _: script_json(GLOSSARY), text)
+    if "--write" in sys.argv: path.write_text(made)
+    elif text != made: sys.exit(f"{path} explains other words than report.GLOSSARY; run python .ci/checks.py glossary --write")
+    print(f"{len(GLOSSARY)} words explained")
+
+
 def readme():
     "README.md is nbs/index.ipynb as Markdown: visible cells, text outputs indented, links made relative to the top."
     parts = []
@@ -157,7 +169,7 @@ def site():
         if done.returncode: sys.exit(f"proc_nbs failed: {done.stderr[-1500:]}")
         processed = {str(p.relative_to(Path(tmp) / "_proc")): p for p in (Path(tmp) / "_proc").rglob("*.ipynb")}
         beside = yaml.safe_load((Path(tmp) / "_proc/_quarto.yml").read_text())["format"]["html"]
-        for name in beside.values():
+        for name in (n for names in beside.values() for n in ([names] if isinstance(names, str) else names)):
             if not (Path(tmp) / "_proc" / name).exists(): sys.exit(f"nbs/_quarto.yml names {name}, which does not reach the renderer")
         if set(processed) != pages: sys.exit(f"processed pages and notebooks differ in {sorted(set(processed) ^ pages)}")
         for name, path in processed.items():
