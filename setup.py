@@ -28,7 +28,7 @@ setup(
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research", "License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3", "Topic :: Scientific/Engineering :: Artificial Intelligence"],
     keywords=cfg["keywords"],
     packages=find_packages(include=[cfg["lib_name"]]),
-    package_data={cfg["lib_name"]: ["run_sweep.ipynb"]},
+    package_data={cfg["lib_name"]: ["run_sweep.ipynb", "*.css", "*.html", "*.js"]},
     python_requires=">=" + cfg["min_python"],
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"dev": shlex.split(cfg["dev_requirements"])},

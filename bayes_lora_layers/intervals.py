@@ -27,6 +27,7 @@ class Interval:
     low: float
     high: float
     level: float = 0.95  # nominal coverage
+    plain: float | None = None  # of gains: the difference of the two metrics as they are
 
     def __str__(self) -> str: return f"{self.estimate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
@@ -195,12 +196,12 @@ class Gains:
 
     def interval(self, i: int, level: float = 0.95) -> Interval:
         "Of the population's gain of one predictor."
-        estimate, half = float(self.estimate[i]), float(self.half(level)[i])
-        return Interval(estimate, estimate - half, estimate + half, level)
+        return self.intervals(level)[i]
 
     def intervals(self, level: float = 0.95) -> list[Interval]:
         "Of every predictor."
-        return [Interval(float(e), float(e - h), float(e + h), level) for e, h in zip(self.estimate, self.half(level))]
+        ends = zip(self.estimate, self.half(level), self.plain)
+        return [Interval(float(e), float(e - h), float(e + h), level, float(p)) for e, h, p in ends]
 
 # %% ../nbs/01_intervals.ipynb #912d28b1
 def paired_gains(
