@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from bayes_lora_layers.attribution import ANALYSED, read_run, read_set_gains, with_interval
-from bayes_lora_layers.explorer import find_sets
-from bayes_lora_layers.report import _hostile_copy, load_run, render_report
-from bayes_lora_layers.sweep import set_metrics
+from bayes_lora_layers.explorer import shown_sets
+from bayes_lora_layers.report import _hostile_copy, render_report
+from bayes_lora_layers.results import read_run
+from bayes_lora_layers.verdict import ANALYSED, read_set_gains, with_interval
 
 folder, shots = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
 run = read_run(folder)
-results, layers, n, bins = run.results, run.results["layers"], run.results["n_test"], run.results["config"]["bins"]
+results, layers, n = run.results, run.results.layers, run.results.n_test
 rng, checked = np.random.default_rng(0), 0
 
 
@@ -50,19 +50,19 @@ with sync_playwright() as p:
     if shots:
         shots.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=shots / "desktop.png"); page.screenshot(path=shots / "whole.png", full_page=True)
-    for predictive in results["predictives"]:
-        sets = find_sets(run, predictive)
-        if len(results["predictives"]) > 1: page.check(f".bll input[value='{predictive}']")
-        metrics = [set_metrics(s, n, bins) for s in sets.sums]
+    for predictive in results.predictives:
+        sets = shown_sets(run, predictive)
+        if len(results.predictives) > 1: page.check(f".bll input[value='{predictive}']")
+        metrics = [s.metrics(n) for s in sets.sums]
         if sets.keys is None:
             for mask in rng.integers(0, len(sets.sums[0]), 50):
                 choose(page, {i for i in range(len(layers)) if mask >> i & 1})
                 expect(shown(page), {m: metrics[0][m][mask] for m in ANALYSED}, f"{predictive}, set {mask:b}")
                 if mask and abs(shown(page, "gain")["ece"] - read_set_gains(folder)["ece"][0, mask]) > 2e-6: sys.exit(f"{predictive}, set {mask:b}: another gain than set_gains.safetensors")
-        for name, subset in results["predictives"][predictive].items():
-            choose(page, {layers.index(l) for l in subset["layers"]})
-            expect(shown(page), subset["metrics"], f"{predictive}, {name}", 2e-5)
-            said, d = page.inner_text("[data-gain='ece']").replace("\u2212", "-"), subset["delta"]["ece"]
+        for name, scored in results.predictives[predictive].named().items():
+            choose(page, {layers.index(l) for l in scored.layers})
+            expect(shown(page), scored.metrics, f"{predictive}, {name}", 2e-5)
+            said, d = page.inner_text("[data-gain='ece']").replace("\u2212", "-"), scored.delta["ece"]
             if with_interval(d) != said: sys.exit(f"{predictive}, {name}: the page says {said}, the files {d}")
         # every prior that the page offers, on one set
         choose(page, {len(layers) - 1})
@@ -72,10 +72,10 @@ with sync_playwright() as p:
             slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", step)
             page.wait_for_timeout(150)
             value = float(page.inner_text("[data-part='value']").split(" ")[0])
-            at = next(i for i, v in enumerate(sets.priors.values()) if len(set(v)) == 1 and abs(v[0] / value - 1) < 6e-3)
+            at = next(i for i, v in enumerate(v for _, v in sets.priors) if len(set(v)) == 1 and abs(v[0] / value - 1) < 6e-3)
             expect(shown(page), {m: metrics[at][m][key] for m in ANALYSED}, f"{predictive}, prior {value}")
         page.reload(); page.wait_for_selector(".bll[data-shown]", state="attached")
-    if len(results["predictives"]) == 2 and find_sets(run, "sampled").keys is not None:
+    if len(results.predictives) == 2 and shown_sets(run, "sampled").keys is not None:
         page.check(".bll input[value='sampled']")
         choose(page, {0, 2, 5})
         if "not computed" not in page.inner_text("[data-part='said']"): sys.exit("a set that was not sampled is not said to be so")
@@ -105,7 +105,7 @@ with sync_playwright() as p:
         stranger = browser.new_page()
         dialogs = []
         stranger.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
-        stranger.goto(f"file://{render_report(_hostile_copy(load_run(folder), tmp + '/run'))}")
+        stranger.goto(f"file://{render_report(_hostile_copy(read_run(folder), tmp + '/run'))}")
         stranger.wait_for_selector(".bll[data-shown]", state="attached"); stranger.wait_for_timeout(500)
         sections = [q.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)") for q in (page, stranger)]
         if dialogs or stranger.title() != page.title() or sections[0] != sections[1]: sys.exit(f"the page obeys a stranger: {dialogs}, {stranger.title()!r}, {sections}")

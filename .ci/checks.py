@@ -81,7 +81,7 @@ def packaged():
 def parameters():
     "The papermill cell, the Config dataclass and the configurations agree on names and defaults."
     import dataclasses, yaml
-    from bayes_lora_layers.sweep import Config, config_from
+    from bayes_lora_layers.config import Config, config_from
     cell = next("".join(c["source"]) for c in json.loads((NBS / "run_sweep.ipynb").read_text())["cells"] if "parameters" in c["metadata"].get("tags", []))
     given = {}
     exec(cell, {}, given)

@@ -3,7 +3,8 @@ import json
 import sys
 from pathlib import Path
 
-from bayes_lora_layers.attribution import analyse, read_run
+from bayes_lora_layers.results import read_run
+from bayes_lora_layers.verdict import analyse
 
 run, kept = map(Path, sys.argv[1:])
 analyse(read_run(run))

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from bayes_lora_layers.attribution import read_run
 from bayes_lora_layers.intervals import paired_gains, reliability, resample_counts
+from bayes_lora_layers.results import read_run
 
 out, images, folders = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 runs = [read_run(f) for f in folders]
 if images == "same" and any((r.labels != runs[0].labels).any() for r in runs): sys.exit("the runs do not share their test images")
 found = {}
-for predictive in runs[0].results["predictives"]:
+for predictive in runs[0].results.predictives:
     found[predictive] = {}
     for name in ("ece", "adaptive_ece", "smooth_ece", "nll", "brier", "accuracy"):
         moved, reliable = [], []
         for run in runs:
             counts = resample_counts(len(run.labels), 500, 0, run.labels)  # the same resamples for all runs
-            gains = paired_gains(run.metrics[name], run.at_map(), [run.scores(predictive, f"layer.{l}") for l in run.swept], counts)
+            gains = paired_gains(run.metrics[name], run.at_map(), list(run.scores(predictive).alone.values()), counts)
             draws = gains.draws - gains.draws.mean(0)
             around = lambda at: reliability(gains.estimate[at], (draws[:, at] - draws[:, at].mean(1, keepdims=True)).std(0))
             reliable.append({"all": around(list(range(len(run.swept)))), "0 to 8": around([i for i, l in enumerate(run.swept) if l < 9])})

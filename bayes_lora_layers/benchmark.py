@@ -31,13 +31,15 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from . import curvature
 from .curvature import LoRAGGN, map_logits, rows_per_pass
+from .config import config_from, describe_machine
 from .data import batches
+from .files import write_json
 from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restrict, sample_deviations
 from .metrics import standard_metrics
 from .model import Classifier, add_lora, head_names, in_precision, tiny_vit
 from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs, subset_scores
-from .config import describe_machine
-from .sweep import DRAW_GROUP, config_from, prepare, write_json
+from .predictions import TOGETHER
+from .sweep import prepare
 
 # %% ../nbs/benchmarks/speed.ipynb #88dfbab5
 def vit(
@@ -82,7 +84,7 @@ def random_classifier(
 def their_layer(classifier: Classifier, structure: str, layer: int):
     "laplace-torch's posterior over one layer's LoRA weights, not fitted."
     train_only(classifier, (layer,))
-    return STRUCTURES[structure](classifier.network, "classification")
+    return STRUCTURES[structure].laplace(classifier.network, "classification")
 
 def their_fit(classifier: Classifier, structure: str, layer: int, x: Tensor, batch: int = 1):
     "One layer's posterior, fitted to images."
@@ -119,9 +121,10 @@ def our_fit(classifier: Classifier, structure: str, x: Tensor, dtype: torch.dtyp
 def random_posterior(classifier: Classifier, structure: str) -> Posterior:
     "A posterior of the right shapes."
     shapes = {p: classifier.network.get_parameter(p) for s in classifier.sites for p in s.parameters}
-    curvature = {n: torch.rand_like(w) * 10 for n, w in shapes.items()}
-    basis = {n: tuple(torch.linalg.qr(torch.randn(d, d, device=w.device))[0] for d in w.shape) for n, w in shapes.items()} if structure == "kron" else {}
-    return Posterior(structure, classifier.sites, {k: v.detach() for k, v in curvature.items()}, basis, dict.fromkeys(classifier.layers, 100.0), classifier.layers, "", 1)
+    square = lambda d, w: torch.linalg.qr(torch.randn(d, d, device=w.device))[0]
+    bases = lambda w: dict(zip(("basis_out", "basis_in"), (square(d, w) for d in w.shape))) if structure == "kron" else {}
+    kept = {n: {"curvature": (torch.rand_like(w) * 10).detach(), **bases(w)} for n, w in shapes.items()}
+    return Posterior(structure, classifier.sites, kept, dict.fromkeys(classifier.layers, 100.0), classifier.layers, "", 1)
 
 @torch.no_grad()
 def full_forwards(classifier: Classifier, posterior: Posterior, x: Tensor, layer: int, samples: int) -> Tensor:
@@ -250,7 +253,7 @@ def equal_error(
 ) -> list[dict]:
     "For each layer and metric: root mean square error of the two kinds, and how many times more samples the shared kind needs for the same error."
     subsets = [[l] for l in layers]
-    def draw(seed, fresh): return torch.cat([sampled_probs(classifier, posterior, part, subsets, samples, seed + (10_000 * (i + 1) if fresh else 0), 4096)["probs"] for i, part in enumerate(x.split(DRAW_GROUP))], dim=1).double()
+    def draw(seed, fresh): return torch.cat([sampled_probs(classifier, posterior, part, subsets, samples, seed + (10_000 * (i + 1) if fresh else 0), 4096)["probs"] for i, part in enumerate(x.split(TOGETHER))], dim=1).double()
     drawn = {kind: torch.stack([draw(1 + r + (5_000 if kind == "fresh" else 0), kind == "fresh") for r in range(repeats)]) for kind in ("shared", "fresh")}
     reference, metrics, rows = torch.cat(list(drawn.values())).mean(0), standard_metrics(bins), []
     for k in ("ece", "nll", "brier"):
@@ -293,7 +296,7 @@ def error_tables(
     config = config_from({**yaml.safe_load((Path(folder) / "config.yaml").read_text()), "output_dir": str(folder)})
     setup = prepare(config)
     posterior = load_posterior(Path(folder) / "posterior.safetensors", setup.classifier)
-    x, y = next(iter(batches(setup.pixels("test"), images)))
+    x, y = next(iter(batches(setup.images("test"), images)))
     return {"schema": 1, "machine": describe_machine(torch.device("cpu")), "run": {"dataset": config.dataset, "structure": config.structure, "prior_precision": posterior.prior_precision[layers[0]]}, "images": len(x), "samples": config.samples, "repeats": repeats,
             "correlations": sample_correlations(setup.classifier, posterior, x[:48], layers), "errors": equal_error(setup.classifier, posterior, x, y, layers, config.samples, repeats, config.bins)}
 
@@ -402,12 +405,12 @@ def run_benchmark(
     if scale == "quick":
         add("linearised", linearised_case("tiny ViT", *tiny, **only, theirs_images=4, batches=(1, 4), ours_fit_images=64, ours_predict_images=64, repeats=1))
         add("sampled", sampled_case("tiny ViT", tiny[0], tiny[1][:16], **only, samples=8, repeats=1))
-        add("study", study(tiny[0], tiny[1][:DRAW_GROUP], memory_budget=0.1, train_rows=8, images=32, train_images=256, epochs=1, batch=16))
+        add("study", study(tiny[0], tiny[1][:TOGETHER], memory_budget=0.1, train_rows=8, images=32, train_images=256, epochs=1, batch=16))
         return out
     add("linearised", linearised_case("tiny ViT", *tiny, **only, theirs_images=32, batches=(1, 2, 4, 8, 16, 32), ours_fit_images=300, ours_predict_images=300, repeats=5))
     add("sampled", sampled_case("tiny ViT", tiny[0], tiny[1][:32], **only, repeats=5))
     if scale == "gpu":
-        classifier, x = random_classifier(*vit(100), images=DRAW_GROUP, device=device)
+        classifier, x = random_classifier(*vit(100), images=TOGETHER, device=device)
         for settings in ({}, SMALL_CARD): add("study", study(classifier, x, **settings))
         return out
     deit = random_classifier(*MODELS["DeiT-Tiny size"](100), images=32)

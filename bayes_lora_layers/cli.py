@@ -134,13 +134,14 @@ def explain(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     "Put finished runs side by side."
     from bayes_lora_layers.attribution import compare as compare_runs
-    found = compare_runs(args.folders, args.predictive, args.metric)
+    from bayes_lora_layers.metrics import title_of
+    found, title = compare_runs(args.folders, args.predictive, args.metric), title_of(args.metric)
     if args.plot:
-        from bayes_lora_layers.report import plot_transfer
-        plot_transfer(found, args.metric).savefig(args.plot, dpi=150)
+        from bayes_lora_layers.figures import plot_transfer
+        plot_transfer(found, title).savefig(args.plot, dpi=150)
     if args.json: print(json.dumps({"layers": found.layers.to_dict("records"), "gains": found.gains.to_dict(), "correlation": {a: {b: None if r != r else r for b, r in row.items()} for a, row in found.correlation.to_dict().items()}, "concordance": {k: None if v != v else v for k, v in zip(("W", "p"), found.concordance)}, "settings": found.settings.to_dict("index")}, indent=1))
     else:
-        print(f"delta {args.metric.upper()} of each layer, mean over {len(args.folders)} runs with 95 percent interval\n\n{found.layers.round(4).to_string(index=False)}\n\nrank correlation of the layers\n\n{found.correlation.round(2).to_string()}\n\nKendall's W of all rankings {found.concordance[0]:.2f}, p {found.concordance[1]:.4f}")
+        print(f"delta {title} of each layer, mean over {len(args.folders)} runs with 95 percent interval\n\n{found.layers.round(4).to_string(index=False)}\n\nrank correlation of the layers\n\n{found.correlation.round(2).to_string()}\n\nKendall's W of all rankings {found.concordance[0]:.2f}, p {found.concordance[1]:.4f}")
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 

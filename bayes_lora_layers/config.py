@@ -56,7 +56,7 @@ class Config:
     learning_rate: float = 1e-2
     prior_precision: float = 1.0  # Gaussian prior of MAP training
     checkpoint: str = "last"  # 'best' by validation NLL, or 'last'
-    structure: str = "diag"  # 'diag' or 'kron'
+    structure: str = "diag"  # 'diag', 'kron', or module:Class of your own
     curvature: str = "exact"  # 'exact' or 'mc'
     curvature_samples: int = 1  # labels an image for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
@@ -117,6 +117,8 @@ def _is_number(value) -> bool: return isinstance(value, (int, float)) and not is
 
 def _layer_numbers(values) -> bool: return all(isinstance(l, int) and not isinstance(l, bool) and 0 <= l < MOST_LAYERS for l in values)
 
+def _is_structure(name: str) -> bool: return name in STRUCTURES or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is not None
+
 def _named(value: str) -> bool: return bool(value.strip()) and value.isprintable() and len(value) <= 4096
 
 def _is_grid(values: list) -> bool:
@@ -137,7 +139,7 @@ CONSTRAINTS = {
     "test_noise": number(0, 1000), "rank": integer(1, 8192), "alpha": number(0, 1e6, above=True), "lora_dropout": Constraint(lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "target_modules": Constraint(lambda v: v and all(isinstance(t, str) and _named(t) for t in v), "a list of roles or module names"),
     "epochs": COUNT, "batch_size": COUNT, "learning_rate": number(0, 100, above=True), "prior_precision": number(0, 1e12), "checkpoint": choice("best", "last"),
-    "structure": Constraint(lambda v: v in STRUCTURES, f"one of {tuple(STRUCTURES)}"), "curvature": choice("exact", "mc"), "curvature_samples": COUNT, "kfac": choice("expand", "reduce"),
+    "structure": Constraint(_is_structure, f"one of {tuple(STRUCTURES)}, or module:Class of a Structure"), "curvature": choice("exact", "mc"), "curvature_samples": COUNT, "kfac": choice("expand", "reduce"),
     "laplace_prior_precision": Constraint(lambda v: v in RULES if isinstance(v, str) else PRIOR.holds(v), f"{PRIOR.expected}, or one of {RULES}"),
     "prior_grid": Constraint(_is_grid, f"a list of at most 100 numbers that differ in six digits, each {PRIOR.expected}"),
     "predictives": several("linearised", "sampled", at_least=1), "samples": COUNT,

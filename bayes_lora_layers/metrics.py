@@ -87,7 +87,6 @@ def _sum_abs(m): return np.abs(m).sum(-1)
 class Metric:
     "A score of probabilities: `reduce` applied to the mean over examples of `statistics`. Call it with `(probs, labels)`."
     name: str  # key used in result files
-    title: str  # as people write it
     statistics: Callable  # Scores -> [n,k]
     reduce: Callable = _only  # [...,k] -> [...]; by default the mean of one number an example
     higher_is_better: bool = False
@@ -95,6 +94,7 @@ class Metric:
     bins: int | None = None  # of calibration errors, which sum absolute gaps: the statistics are the signed gaps of bins in order of confidence
     from_sums: bool = False  # whether sums over images of what `sets.SetSums` keeps give it
     variance: Callable | None = None  # of calibration errors: Scores -> [n,k], the variance of each statistic were the predictor calibrated
+    title: str = ""  # as people write it; its name if empty
 
     @property
     def is_mean(self) -> bool: return self.reduce is _only  # over examples, of one number each
@@ -107,9 +107,9 @@ class Metric:
     def __call__(self, probs: Float[Array, "n c"], labels: Int[Array, "n"]) -> float: return self.of(score(probs, labels))
 
 # %% ../nbs/00_metrics.ipynb #72be85e7
-accuracy = Metric("accuracy", "accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True, proportion=True, from_sums=True)
-nll = Metric("nll", "NLL", lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None], _only, from_sums=True)
-brier = Metric("brier", "Brier score", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only, from_sums=True)
+accuracy = Metric("accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True, proportion=True, from_sums=True)
+nll = Metric("nll", lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None], _only, from_sums=True, title="NLL")
+brier = Metric("brier", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only, from_sums=True, title="Brier score")
 
 # %% ../nbs/00_metrics.ipynb #0366f08b
 def bin_index(
@@ -126,18 +126,18 @@ def _per_bin(index: Int[np.ndarray, "n"], value: Float[np.ndarray, "n"], bins: i
     out[np.arange(len(index)), index] = value
     return out
 
-def _top_label(name: str, title: str, index: Callable, bins: int, from_sums: bool = False) -> Metric:
+def _top_label(name: str, index: Callable, bins: int, **known) -> Metric:
     "A calibration error of the top label; `index` gives the bin of each example. The variance is that of a coin with the stated confidence."
     gaps = lambda s: _per_bin(index(s), s.confidence - s.correct, bins)
     variance = lambda s: _per_bin(index(s), s.confidence * (1 - s.confidence), bins)
-    return Metric(name, title, gaps, _sum_abs, bins=bins, from_sums=from_sums, variance=variance)
+    return Metric(name, gaps, _sum_abs, bins=bins, variance=variance, **known)
 
 # %% ../nbs/00_metrics.ipynb #593e1c53
 def ece_metric(
     bins: int = 15,  # number of equal-width bins
 ) -> Metric:
     "Expected calibration error of the top label as a `Metric` (Guo et al. 2017, eq. 3)."
-    return _top_label("ece", "ECE", lambda s: bin_index(s.confidence, bins), bins, from_sums=True)
+    return _top_label("ece", lambda s: bin_index(s.confidence, bins), bins, from_sums=True, title="ECE")
 
 def ece(
     probs: Float[Array, "n c"],  # predicted probabilities
@@ -156,7 +156,7 @@ def adaptive_ece_metric(
         found = np.empty(len(s.confidence), int)
         for b, rows in enumerate(np.array_split(np.argsort(s.confidence, kind="stable"), bins)): found[rows] = b
         return found
-    return _top_label("adaptive_ece", "adaptive ECE", index, bins)
+    return _top_label("adaptive_ece", index, bins, title="adaptive ECE")
 
 def adaptive_ece(
     probs: Float[Array, "n c"],  # predicted probabilities
@@ -177,7 +177,7 @@ def smooth_ece_metric(
         return sum(np.exp(-((at - mirrored) / width) ** 2 / 2) for mirrored in (c, -c, 2 - c)) / (width * np.sqrt(2 * np.pi))
     def gaps(s): return kernel(s) * (s.confidence - s.correct)[:, None] / 40
     def variance(s): return kernel(s) ** 2 * (s.confidence * (1 - s.confidence))[:, None] / 1600
-    return Metric("smooth_ece", "smooth ECE", gaps, _sum_abs, bins=40, variance=variance)
+    return Metric("smooth_ece", gaps, _sum_abs, bins=40, variance=variance, title="smooth ECE")
 
 def smooth_ece(
     probs: Float[Array, "n c"],  # predicted probabilities
@@ -198,7 +198,7 @@ def classwise_ece_metric(
         return out
     def gaps(s): return per_bin(s, (s.probs - np.eye(s.probs.shape[1])[s.labels]) / s.probs.shape[1])
     def variance(s): return per_bin(s, s.probs * (1 - s.probs) / s.probs.shape[1] ** 2)
-    return Metric("classwise_ece", "classwise ECE", gaps, _sum_abs, bins=bins, variance=variance)
+    return Metric("classwise_ece", gaps, _sum_abs, bins=bins, variance=variance, title="classwise ECE")
 
 def classwise_ece(
     probs: Float[Array, "n c"],  # predicted probabilities
@@ -270,4 +270,4 @@ def title_of(
     metric: str,  # name of a standard metric
 ) -> str:
     "The metric as people write it."
-    return standard_metrics()[metric].title
+    return standard_metrics()[metric].title or metric

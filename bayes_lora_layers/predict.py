@@ -36,14 +36,11 @@ def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
 
 def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
     "Jacobian of a weight in its posterior's basis, flattened, in float32 or better."
-    if name in posterior.basis:
-        left, right = (Q.to(grad.dtype) for Q in posterior.basis[name])
-        grad, inp = grad @ left, inp @ right
-    return weight_jacobian(grad, inp).flatten(2).to(torch.promote_types(grad.dtype, torch.float32))
+    return weight_jacobian(*posterior.rotate(name, grad, inp)).flatten(2).to(torch.promote_types(grad.dtype, torch.float32))
 
 def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
     "The stochastic layers in groups, last first, whose Jacobians of one direction hold at most `numbers` values (or one layer)."
-    size = {l: sum(posterior.curvature[p].numel() for s in posterior.sites if s.layer == l for p in s.parameters) for l in posterior.layers}
+    size = {l: sum(posterior.kept[p]["curvature"].numel() for s in posterior.sites if s.layer == l for p in s.parameters) for l in posterior.layers}
     groups = []
     for l in reversed(posterior.layers):
         if groups and sum(size[m] for m in groups[-1]) + size[l] <= numbers: groups[-1] = (l, *groups[-1])

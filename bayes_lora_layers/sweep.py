@@ -7,7 +7,7 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'Setup', 'prepare', 'adapted', 'named
            'train_map', 'validation_prior', 'fit_posterior', 'posterior_digest', 'predict_baselines', 'head_probs',
            'ensemble_member', 'predict', 'run_sweep', 'open_run']
 
-# %% ../nbs/09_sweep.ipynb #05b81636
+# %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
 import shutil
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from bayes_lora_layers.files import (
     Damaged, Missing, check_seal, counted, digest, or_none, read_json, read_tensors, say, tensors_digest, write_atomically,
 )
 from bayes_lora_layers.laplace import (
-    Posterior, evidence_prior, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior,
+    Posterior, evidence_prior, find_structure, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior,
 )
 from bayes_lora_layers.model import (
     Classifier, adapter_fingerprint, add_lora, example_input, in_precision, load_adapter, load_base, model_fingerprint, save_adapter, tiny_vit,
@@ -58,10 +58,11 @@ class Setup:
         noise = self.config.test_noise if split == "test" else 0.0
         return PixelDataset(getattr(self.data, split), self.classifier.processor, noise=noise)
 
-# %% ../nbs/09_sweep.ipynb #60403462
+# %% ../nbs/09_sweep.ipynb #acb74933
 def prepare(config: Config) -> Setup:
     "Check what depends on machine, data and model, and load them. Raises `ValueError` naming the parameter at fault."
     check_folder(config)
+    find_structure(config.structure)
     device, folder = find_device(config.device), Path(config.output_dir)
     sizes = config.train_size, config.validation_size, config.test_size
     data = load_splits(config.dataset, config.label_column, config.max_classes, *sizes, config.seed)
@@ -135,7 +136,7 @@ def validation_prior(config: Config, classifier: Classifier, posterior: Posterio
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
     return VALIDATION_GRID[int(total.argmin())]
 
-# %% ../nbs/09_sweep.ipynb #697ea172
+# %% ../nbs/09_sweep.ipynb #39f7866f
 FIT_BATCH = 128  # images read together; how many pass together is up to the memory budget
 
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
@@ -157,8 +158,7 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
 
 def posterior_digest(posterior: Posterior) -> str:
     "SHA-256 of everything that predictions take from a posterior."
-    bases = {f"{k}:{side}": v for k, pair in posterior.basis.items() for side, v in zip(("out", "in"), pair)}
-    tensors = tensors_digest({**posterior.curvature, **bases})
+    tensors = tensors_digest({f"{name}:{k}": t for name, kept in posterior.kept.items() for k, t in kept.items()})
     return digest([posterior.structure, posterior.adapter, posterior.layers, posterior.prior_precision, posterior.optima, tensors])
 
 # %% ../nbs/09_sweep.ipynb #91a9b16a
