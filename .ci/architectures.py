@@ -10,10 +10,11 @@ import warnings
 warnings.filterwarnings("ignore")
 import torch
 import transformers as t
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
+from bayes_lora_layers.data import _stack
 from bayes_lora_layers.laplace import fit_laplace, freeze, sample_deviations
-from bayes_lora_layers.model import add_lora, tiny_vit
+from bayes_lora_layers.model import add_lora, example_input, tiny_vit
 from bayes_lora_layers.predict import layer_covariances, logit_deviations, sampled_probs
 
 t.logging.set_verbosity_error()
@@ -50,7 +51,8 @@ def adapted(network, processor):
 def errors(classifier, x, y) -> dict[str, float]:
     with torch.no_grad():
         for s in classifier.sites: classifier.weights(s)[1].normal_(0, 0.1)
-    la = fit_laplace(classifier, DataLoader(TensorDataset(x, y), batch_size=len(x)), "diag", tolerance=0)
+    rows = [{**{k: t[i] for k, t in x.tensors.items()}, "labels": y[i]} for i in range(len(x))]
+    la = fit_laplace(classifier, DataLoader(rows, batch_size=len(x), collate_fn=_stack), "diag", tolerance=0)
     posterior = freeze(la, classifier, 50.0)
     drawn = sample_deviations(posterior, 3, 0)
     reverse, forward = (logit_deviations(classifier, x, drawn, classifier.layers, e) for e in ("reverse", "forward"))
@@ -82,9 +84,10 @@ for name, settings in FAMILIES.items():
     size = 64 if name in ("MobileViT", "Hiera", "Levit", "Cvt", "PoolFormer", "ResNet", "ConvNext", "Bit") else 32
     processor.size = {"height": size, "width": size}
     try:
-        classifier, roles = adapted(network, processor)
+        own = t.Siglip2ImageProcessor(patch_size=8, max_num_patches=16) if name == "Siglip2" else processor  # which hands over patches, their mask and the shape
+        classifier, roles = adapted(network, own)
         if not roles: print(f"{name:22} refused: {classifier[:160]}"); continue
-        x, y = torch.randn(4, 3, size, size, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+        x, y = example_input(classifier.network, classifier.processor).drawn(4), torch.tensor([0, 1, 2, 0])
         found = errors(classifier, x, y)
         bad = max(found.values()) > 1e-9
         failed += bad

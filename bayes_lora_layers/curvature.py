@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from .data import halving
+from .data import Batch, halving
 from .model import Classifier, first_broken_layer, head_names, merged, replaced, skipping_unread_tokens
 
 # %% ../nbs/04_curvature.ipynb #0522efa0
@@ -152,7 +152,7 @@ def _seeing_features(classifier: Classifier, seen: list):
 # %% ../nbs/04_curvature.ipynb #229c2879
 def stream_gradients(
     classifier: Classifier,
-    x: Float[Tensor, "n 3 h w"],  # pixel values
+    x: Batch,  # pixel values
     cotangents: Callable,  # logits[n,c] -> [k,n,c], the k directions to pull back
     visit: Callable,  # called as visit(site, pairs, first); pairs are (gradient[k,n,t,o], input[n,t,i]) of A and of B, `first` the number of the chunk's first direction
     layers: tuple[int, ...] = (),  # to visit; all by default
@@ -203,7 +203,7 @@ def head_weight(
 @torch.no_grad()
 def head_features(
     classifier: Classifier,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
 ) -> Float[Tensor, "n d"]:
     "What the head reads. Raises `ValueError` when there is no single head."
     if find_head(classifier) is None: raise ValueError("the classifier has no single head")
@@ -273,7 +273,7 @@ LIVE_TENSORS = 8
 
 def rows_per_pass(
     classifier: Classifier,
-    x: Float[Tensor, "1 3 h w"],  # one image
+    x: Batch,  # of one example
     memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
 ) -> int:
     "How many images (or images times directions) to carry at once, at least 1."
@@ -383,7 +383,7 @@ class LoRAGGN(GGNInterface):
 @torch.no_grad()
 def map_logits(
     classifier: Classifier,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     rows: int = 0,  # images at once; 0 for all
 ) -> Float[Tensor, "n c"]:
     "Logits at the MAP."

@@ -12,6 +12,7 @@ __all__ = ['ROLES', 'WEIGHTS', 'SETTINGS', 'BASE', 'tiny_vit', 'block_of', 'bloc
 # %% ../nbs/02_model.ipynb #f191cc0a
 import copy
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
+from .data import Batch, Inputs, process
 from .files import SEAL, Damaged, check_seal, read_json, read_tensors, say, seal, write_json, write_tensors
 
 # %% ../nbs/02_model.ipynb #a0693c56
@@ -109,14 +111,17 @@ class Site:
 
 # %% ../nbs/02_model.ipynb #f258f307
 class LogitsModule(nn.Module):
-    "The network as a function from `pixel_values[n,3,h,w]` to `logits[n,c]`, which is what laplace-torch expects of a model."
+    "The network as a function from a batch to `logits[n,c]`, which is what laplace-torch expects of a model."
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.takes = tuple(inspect.signature(inner.forward).parameters)
 
-    def forward(self, pixel_values: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
-        return self.model(pixel_values=pixel_values.to(next(self.parameters()).dtype)).logits
+    def forward(self, batch: Batch) -> Float[Tensor, "n c"]:
+        inputs = Inputs.of(batch).to(dtype=next(self.parameters()).dtype)
+        return self.model(**{k: t for k, t in inputs.tensors.items() if k in self.takes}).logits
 
 # %% ../nbs/02_model.ipynb #a89dc85d
 @dataclass(frozen=True)
@@ -200,10 +205,10 @@ def _unusual(m: LoraLayer) -> str:
     if type(m).__module__ != "peft.tuners.lora.layer": return f"is of type {type(m).__name__}; expected plain LoRA"
     return ""
 
-def example_input(network: nn.Module, processor) -> Float[Tensor, "1 3 h w"]:
+def example_input(network: nn.Module, processor) -> Inputs:
     "One blank image as the processor would hand it to the network, on the network's device and in its precision."
     p = next(network.parameters())
-    return processor(PILImage.new("RGB", (32, 32)), return_tensors="pt")["pixel_values"].to(p.device, p.dtype)
+    return process(processor, [PILImage.new("RGB", (32, 32))]).to(p.device, p.dtype)
 
 # %% ../nbs/02_model.ipynb #5eb94b65
 @contextmanager
@@ -274,7 +279,7 @@ def reads_class_token_only(
     classifier: Classifier,
 ) -> bool:
     "Whether skipping all other tokens in the last block leaves the logits as they are."
-    x = torch.randn(example_input(classifier.network, classifier.processor).shape, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+    x = example_input(classifier.network, classifier.processor).drawn(1)
     try:
         with skipping_unread_tokens(replace(classifier, class_token=True)): skipped = classifier.network(x)
     except Exception: return False  # no attention function, other shapes, several special tokens: the block runs as it is
@@ -521,8 +526,8 @@ def in_precision(
 # %% ../nbs/02_model.ipynb #ba0de981
 @torch.no_grad()
 def first_broken_layer(
-    network: nn.Module,  # pixel_values -> logits
-    x: Float[Tensor, "n 3 h w"],
+    network: nn.Module,  # batch -> logits
+    x: Batch,
 ) -> str:
     "In words, the first layer whose output is not finite for a batch."
     names, broken, hooks = block_names(network), [], []

@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
 
 from .curvature import budget_bytes, head_weight, identity_cotangents, map_logits, rows_per_pass, stream_gradients, weight_jacobian
+from .data import Batch, Inputs, process
 from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from .model import ROLES, Classifier, example_input, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
@@ -71,7 +72,7 @@ class LayerCovariances:
 def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     prior_grid: Sequence[float | dict[int, float] | None] = (None,),  # prior precisions for every layer, or one for each; None for the posterior's own
     rows: int = 0,  # images times directions to carry at once; 0 for all
     memory_budget: float = 0.0,  # GB for Jacobians that wait for their other half; see `budget_bytes`
@@ -176,8 +177,8 @@ def _goes_on_from_blocks(classifier: Classifier) -> bool:
     "Whether exchanging a block's input is enough to get another image's logits: nothing else of the image passes it by, as MobileViT's residual does around several blocks. Looked at once for each network."
     if classifier.network not in _GOES_ON:
         one = example_input(classifier.network, classifier.processor)
-        if one.is_meta: return True  # shapes only
-        x = torch.randn(2, *one.shape[1:], generator=torch.Generator().manual_seed(0)).to(one)
+        if one.device.type == "meta": return True  # shapes only
+        x = one.drawn(2)
         kept, logits = _kept_inputs(classifier, x)
         _GOES_ON[classifier.network] = True  # while it is tried
         def same(layer):
@@ -245,7 +246,7 @@ def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
 @torch.no_grad()
 def logit_deviations(
     classifier: Classifier,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     deviations: dict[str, Float[Tensor, "s ..."]],  # of weights from the MAP, see `sample_deviations`
     layers: tuple[int, ...],  # with deviations
     engine: str = "reverse",  # or 'forward'
@@ -285,7 +286,7 @@ def layer_draws(
 def pushed_draws(
     classifier: Classifier,
     posterior: Posterior,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     samples: int,
     prior_grid: Sequence[float | dict[int, float] | None] = (None,),
     seed: int = 0,
@@ -369,7 +370,7 @@ def _sums_of_subsets(changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c 
 def linearised_probs(
     classifier: Classifier,
     posterior: Posterior,  # with every layer that occurs in `subsets` stochastic
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     subsets: Sequence[Sequence[int]],  # of layers
     normals: Float[Tensor, "draws c"] | None = None,  # for the Monte Carlo link; None for the probit link
     prior_grid: Sequence[float] = (),  # also predict under these prior precisions
@@ -392,7 +393,7 @@ def linearised_probs(
 def pushed_probs(
     classifier: Classifier,
     posterior: Posterior,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     subsets: Sequence[Sequence[int]],
     samples: int,
     prior_grid: Sequence[float] = (),
@@ -441,7 +442,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
 def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str, Tensor], one: Tensor) -> Float[Tensor, "s n c"]:
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
     samples = len(next(iter(deviations.values())))
-    stacked = h.repeat(samples, *[1] * (h.dim() - 1))
+    stacked = h.repeat(samples) if isinstance(h, Inputs) else h.repeat(samples, *[1] * (h.dim() - 1))
     return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
 
 # %% ../nbs/06_predict.ipynb #64bf6a2b
@@ -449,7 +450,7 @@ def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str,
 def sampled_probs(
     classifier: Classifier,
     posterior: Posterior,
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     subsets: Sequence[Sequence[int | str]],  # of layers, or of names of weights
     samples: int = 30,
     seed: int = 0,
@@ -484,7 +485,7 @@ def sampled_probs(
 @torch.no_grad()
 def dropout_probs(
     classifier: Classifier,  # with LoRA dropout
-    x: Float[Tensor, "n 3 h w"],
+    x: Batch,
     samples: int = 30,
     seed: int = 0,
 ) -> Float[Tensor, "n c"]:
@@ -508,13 +509,13 @@ class BayesianClassifier:
 
     def __call__(
         self,
-        images: "Sequence[Image.Image] | Float[Tensor, 'n 3 h w']",  # pictures, or what the image processor made of them
+        images: "Sequence[Image.Image] | Batch",  # pictures, or what the image processor made of them
         seed: int = 0,
         memory_budget: float = 0.0,  # GB, see `layer_covariances`
     ) -> Float[Tensor, "n c"]:
         "Probabilities of the classes, on the CPU. Raises `ValueError` for no images."
         if not len(images): raise ValueError(f"images={images!r}; expected at least one")
-        x = images if isinstance(images, Tensor) else self.classifier.processor([i.convert("RGB") for i in images], return_tensors="pt")["pixel_values"]
+        x = Inputs.of(images) if isinstance(images, Batch) else process(self.classifier.processor, images)
         x = x.to(self.classifier.device, self.classifier.dtype)
         rows = max(rows_per_pass(self.classifier, x[:1], memory_budget) // pass_directions(self.classifier), 1)
         normals = normal_draws(self.draws, len(self.classifier.classes), seed=seed)

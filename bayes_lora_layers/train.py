@@ -57,7 +57,7 @@ class MAPTrainer(Trainer):
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        outputs = model(pixel_values=inputs["pixel_values"])
+        outputs = model(**{k: v for k, v in inputs.items() if k not in ("labels", "share")})
         loss = cross_entropy(outputs.logits.float(), inputs["labels"])
         if model.training and self.prior_precision: loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
         loss = loss * inputs.get("share", 1.0)
@@ -196,7 +196,7 @@ def _share(source: Path, target: Path) -> None:
 # %% ../nbs/03_train.ipynb #7829af26
 @torch.no_grad()
 def predict_logits(
-    network: nn.Module,  # pixel_values -> logits
+    network: nn.Module,  # batch -> logits
     data: PixelDataset,
     batch_size: int = 128,
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n"]]:
