@@ -27,7 +27,7 @@ if [ "${1:-}" = test ]; then
     # two notebooks at a time, one thread each: two threads each on two cores are many times slower
     shared=$(mktemp -d)  # one pretrained demo base for all notebooks
     trap 'rm -rf "$shared"' EXIT
-    BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} nbdev_test --n_workers 2 --timing
+    BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} BAYES_LORA_LAYERS_CHECK_TYPES=1 nbdev_test --n_workers 2 --timing
     exit
 fi
 

@@ -128,6 +128,24 @@ def readme():
     print("README.md is in step with nbs/index.ipynb")
 
 
+WIDTH = 120
+
+def width():
+    "Code is at most 120 columns wide, but for what a shell or the renderer wants on one line, and text that a page prints."
+    wide = []
+    for path in notebooks():
+        if path.parent.name == "examples": continue
+        for text in sources(path):
+            prose = [m.span() for m in re.finditer(r'f?""".*?"""', text, re.S)]
+            at = 0
+            for line in text.splitlines(keepends=True):
+                said = any(low < at + len(line) and at < high for low, high in prose) or line.startswith(("!", "#|"))
+                if len(line.rstrip("\n")) > WIDTH and not said: wide.append(f"{path}: {line.strip()[:80]}")
+                at += len(line)
+    if wide: sys.exit(f"{len(wide)} lines are wider than {WIDTH} columns:\n" + "\n".join(wide[:20]))
+    print(f"no line of code is wider than {WIDTH} columns")
+
+
 def documented():
     "Every public symbol has a docstring."
     import importlib

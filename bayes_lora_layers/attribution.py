@@ -35,7 +35,15 @@ def layer_gains(
     metric, rows = metric or results.config.metric, []
     for layer, scored in results.predictives[predictive].alone.items():
         d = scored.delta[metric]
-        rows.append({"layer": layer, "gain": d.estimate, "low": d.low, "high": d.high, "delta_accuracy": scored.delta["accuracy"].estimate})
+        rows.append(
+            {
+                "layer": layer,
+                "gain": d.estimate,
+                "low": d.low,
+                "high": d.high,
+                "delta_accuracy": scored.delta["accuracy"].estimate,
+            }
+        )
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/10_attribution.ipynb #83731f50
@@ -43,7 +51,8 @@ def max_t(
     gains: Gains,
     level: float = 0.95,
 ) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
-    "Lower and upper ends of simultaneous intervals: the estimate plus and minus one common multiple of each standard error."
+    """Lower and upper ends of simultaneous intervals: the estimate plus and minus one common multiple of each standard
+    error."""
     half = gains.half(level, together=True)
     return gains.estimate - half, gains.estimate + half
 
@@ -53,7 +62,8 @@ def rank_table(
     layers: Sequence[int],
     level: float = 0.95,
 ) -> pd.DataFrame:
-    "Layers by gain, best first: pointwise and simultaneous interval, interval of the rank, shares of resamples as best and among the best three, and whether the layer is tied with the best."
+    """Layers by gain, best first: pointwise and simultaneous interval, interval of the rank, shares of resamples as
+    best and among the best three, and whether the layer is tied with the best."""
     L, (low, high) = len(layers), max_t(gains, level)
     pairs = np.array(list(combinations(range(L), 2))).reshape(-1, 2)
     surely_better = np.zeros((L, L), bool)  # [a, b]: a is better than b
@@ -84,7 +94,8 @@ AT_ONCE = 256  # sets
 def scored_sets(run: Run, split: str = "test") -> Predicted:
     "The part of the predictions that is about all sets. Raises `ValueError` when sets were not scored."
     found = getattr(run.predictions, split).predicted.get("linearised")
-    if found is None or found.sums is None: raise ValueError("the run scored no sets of layers; run it with subsets=65536 and the linearised predictive")
+    if found is None or found.sums is None:
+        raise ValueError("the run scored no sets of layers; run it with subsets=65536 and the linearised predictive")
     return found
 
 def set_gains(
@@ -92,11 +103,14 @@ def set_gains(
     metric: str = "",  # empty for the run's own
     draws: int = SET_DRAWS,
 ) -> Gains:
-    "Gain over the MAP of every scored set of layers, under the run's prior precision. Raises `ValueError` when sets were not scored."
+    """Gain over the MAP of every scored set of layers, under the run's prior precision. Raises `ValueError` when sets
+    were not scored."""
     m, packed = run.metrics[metric or run.results.config.metric], scored_sets(run).scores.numpy()
     counts, sets = run.counts(draws), np.arange(packed.shape[1])
     before, after = Scores.unpack(packed[:, 0]), lambda rows: [Scores.unpack(packed[:, i]) for i in rows]
-    parts = [paired_gains(m, before, after(rows), counts) for rows in np.array_split(sets, max(len(sets) // AT_ONCE, 1))]
+    parts = [
+        paired_gains(m, before, after(rows), counts) for rows in np.array_split(sets, max(len(sets) // AT_ONCE, 1))
+    ]
     join = lambda name: np.concatenate([getattr(p, name) for p in parts], axis=-1)
     return Gains(join("estimate"), join("plain"), join("deviations"), join("possible"))
 
@@ -105,7 +119,8 @@ def shapley_values(
     run: Run,
     gains: Gains,  # from `set_gains`
 ) -> pd.DataFrame:
-    "Rows `layer`, `value`, `low`, `high` (95 percent) and, from random orders, the `sampling_error` of the value; in layer order."
+    """Rows `layer`, `value`, `low`, `high` (95 percent) and, from random orders, the `sampling_error` of the value; in
+    layer order."""
     layers, orders = list(run.results.layers), run.predictions.orders
     error, weights = np.zeros(len(layers)), None
     if orders is not None:
@@ -114,7 +129,15 @@ def shapley_values(
         error, weights = steps.std(0) / len(orders) ** 0.5, order_weights(orders)
     found = gains.combined((shapley_weights(len(layers)) if weights is None else weights).T)
     half = 1.96 * np.hypot(found.error, error)
-    return pd.DataFrame({"layer": layers, "value": found.estimate, "low": found.estimate - half, "high": found.estimate + half, "sampling_error": error})
+    return pd.DataFrame(
+        {
+            "layer": layers,
+            "value": found.estimate,
+            "low": found.estimate - half,
+            "high": found.estimate + half,
+            "sampling_error": error,
+        }
+    )
 
 def interactions(run: Run, gains: Gains) -> pd.DataFrame | None:
     "Rows `a`, `b`, `value`, `low`, `high` for every pair of layers; None from random orders."
@@ -122,22 +145,31 @@ def interactions(run: Run, gains: Gains) -> pd.DataFrame | None:
     found = gains.combined(interaction_weights(len(run.results.layers)).T)
     a, b = np.array(list(combinations(run.results.layers, 2))).reshape(-1, 2).T
     half = 1.96 * found.error
-    return pd.DataFrame({"a": a, "b": b, "value": found.estimate, "low": found.estimate - half, "high": found.estimate + half})
+    return pd.DataFrame(
+        {"a": a, "b": b, "value": found.estimate, "low": found.estimate - half, "high": found.estimate + half}
+    )
 
 # %% ../nbs/10_attribution.ipynb #ca8660ef
 def front(
     run: Run,
     metric: str = "",  # empty for the run's own
 ) -> pd.DataFrame:
-    "One row for each size and way of choosing (`best` or `greedy`): layers, validation gain, test gain with interval, stochastic weights and share of blocks that a sample repeats."
+    """One row for each size and way of choosing (`best` or `greedy`): layers, validation gain, test gain with interval,
+    stochastic weights and share of blocks that a sample repeats."""
     r, metric = run.results, metric or run.results.config.metric
     values = values_of_sets(scored_sets(run, "validation"), metric, r.n_validation, r.config.bins)
     gain = standard_metrics()[metric].sign * (values[metric][0] - values[metric])
     validated = np.where(values["accuracy"] >= values["accuracy"][0] - ACCURACY_LOSS, gain, -np.inf)
     kept = {key: m for key, m in _best_sets(validated, len(r.layers)).items() if np.isfinite(validated[m])}
-    if not kept: return pd.DataFrame(columns=["way", "size", "layers", "validated", "gain", "low", "high", "weights", "repeats"])
+    if not kept:
+        return pd.DataFrame(columns=["way", "size", "layers", "validated", "gain", "low", "high", "weights", "repeats"])
     packed = scored_sets(run).scores.numpy()
-    gains = paired_gains(run.metrics[metric], Scores.unpack(packed[:, 0]), [Scores.unpack(packed[:, m]) for m in kept.values()], run.counts())
+    gains = paired_gains(
+        run.metrics[metric],
+        Scores.unpack(packed[:, 0]),
+        [Scores.unpack(packed[:, m]) for m in kept.values()],
+        run.counts(),
+    )
     rows = []
     for ((way, size), m), interval in zip(kept.items(), gains.intervals()):
         inside = [p for p in range(len(r.layers)) if m >> p & 1]
@@ -163,7 +195,9 @@ def prior_table(
     results: Results,
     metric: str = "",  # empty for the run's own
 ) -> pd.DataFrame:
-    "One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own prior."
+    """One row for each prior precision: its smallest and largest value over layers, the leading layer, its gain with
+    interval, the full posterior's gain, and the rank correlation of the layers' gains with those under the run's own
+    prior."""
     metric, priors, rows = metric or results.config.metric, results.priors, []
     own = [deltas[0][metric].estimate for deltas in priors.delta.alone.values()]
     for g, name in enumerate(priors.names):
@@ -179,7 +213,8 @@ def prior_table(
 
 # %% ../nbs/10_attribution.ipynb #e00629c8
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> Interval | None:
-    "Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or a constant side."
+    """Spearman's rho with an approximate 95 percent interval (Bonett and Wright 2000); None with fewer than 4 pairs or
+    a constant side."""
     if len(a) < 4 or len(set(a)) == 1 or len(set(b)) == 1: return None
     rho = float(spearmanr(a, b).statistic)
     half = 1.96 * np.sqrt((1 + rho ** 2 / 2) / (len(a) - 3))
@@ -214,13 +249,25 @@ def control_table(
     predictive: str,
     metric: str = "",  # empty for the run's own
 ) -> pd.DataFrame:
-    "One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the gain of each control."
+    """One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the
+    gain of each control."""
     metric, rows = metric or results.config.metric, []
     controls = results.controls if predictive == "linearised" and results.controls else {}
     for layer, scored in results.predictives[predictive].alone.items():
         d, r = scored.delta[metric], scored.rescaled.delta[metric]
         under = {name: by_set.alone[layer][metric].estimate for name, by_set in controls.items()}
-        rows.append({"layer": layer, "gain": d.estimate, "low": d.low, "high": d.high, "rescaled": r.estimate, "rescaled_low": r.low, "rescaled_high": r.high, **under})
+        rows.append(
+            {
+                "layer": layer,
+                "gain": d.estimate,
+                "low": d.low,
+                "high": d.high,
+                "rescaled": r.estimate,
+                "rescaled_low": r.low,
+                "rescaled_high": r.high,
+                **under,
+            }
+        )
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/10_attribution.ipynb #f6fdef2c
@@ -241,14 +288,22 @@ def compare(
     metric: str = "",  # empty for that of the first run
     names: Sequence[str] | None = None,  # of the runs; by default their folders' names
 ) -> Comparison:
-    "Gains and rankings of finished runs. Raises `ValueError` for fewer than two runs, or runs without a layer or predictive in common."
+    """Gains and rankings of finished runs. Raises `ValueError` for fewer than two runs, or runs without a layer or
+    predictive in common."""
     if len(folders) < 2: raise ValueError(f"folders={list(map(str, folders))}; expected at least two finished runs")
     results = [read_run(f).results for f in folders]
     names, metric = list(names) if names else [Path(f).name for f in folders], metric or results[0].config.metric
     if len(set(names)) < len(names): names = [f"{n} ({i})" for i, n in enumerate(names)]
     for f, r in zip(folders, results):
-        if predictive not in r.predictives: raise ValueError(f"predictive={predictive!r}: {f} has {list(r.predictives)}; expected one that every run has")
-    gains = pd.DataFrame({n: layer_gains(r, predictive, metric).set_index("layer").gain for n, r in zip(names, results)}).dropna().sort_index()
+        if predictive not in r.predictives:
+            raise ValueError(
+                f"predictive={predictive!r}: {f} has {list(r.predictives)}; expected one that every run has"
+            )
+    gains = (
+        pd.DataFrame({n: layer_gains(r, predictive, metric).set_index("layer").gain for n, r in zip(names, results)})
+        .dropna()
+        .sort_index()
+    )
     if gains.empty: raise ValueError("the runs have no layer in common")
     configs = pd.DataFrame({n: {k: str(v) for k, v in identity(r.config).items()} for n, r in zip(names, results)}).T
     agreement = concordance(gains.T.to_numpy()) if len(gains) > 1 else (np.nan, np.nan)
@@ -260,7 +315,15 @@ def _over_runs(gains: pd.DataFrame) -> pd.DataFrame:
     "Mean gain of each layer over runs with its interval, and its ranks."
     ranks, k, mean = gains.rank(ascending=False), gains.shape[1], gains.mean(axis=1)
     half = student.ppf(0.975, k - 1) * gains.std(axis=1) / k ** 0.5
-    found = {"mean": mean, "low": mean - half, "high": mean + half, "mean_rank": ranks.mean(axis=1), "rank_low": ranks.min(axis=1), "rank_high": ranks.max(axis=1), "best": (ranks == 1).sum(axis=1)}
+    found = {
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "mean_rank": ranks.mean(axis=1),
+        "rank_low": ranks.min(axis=1),
+        "rank_high": ranks.max(axis=1),
+        "best": (ranks == 1).sum(axis=1),
+    }
     return pd.DataFrame(found).sort_values("mean", ascending=False).reset_index(names="layer")
 
 def _correlations_of(gains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -268,4 +331,7 @@ def _correlations_of(gains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, p
     one, none = Interval(1.0, 1.0, 1.0), Interval(np.nan, np.nan, np.nan)
     pair = lambda a, b: one if a == b else rank_correlation(gains[a].tolist(), gains[b].tolist()) or none
     found = {b: {a: pair(a, b) for a in gains} for b in gains}
-    return tuple(pd.DataFrame({b: {a: getattr(i, end) for a, i in column.items()} for b, column in found.items()}) for end in ("estimate", "low", "high"))
+    return tuple(
+        pd.DataFrame({b: {a: getattr(i, end) for a, i in column.items()} for b, column in found.items()})
+        for end in ("estimate", "low", "high")
+    )

@@ -37,7 +37,16 @@ from .files import write_json
 from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restrict, sample_deviations
 from .metrics import standard_metrics
 from .model import Classifier, add_lora, head_names, in_precision, tiny_vit
-from .predict import _block_inputs, _replay, layer_covariances, linearised_probs, logit_deviations, normal_draws, sampled_probs, subset_scores
+from bayes_lora_layers.predict import (
+    _block_inputs,
+    _replay,
+    layer_covariances,
+    linearised_probs,
+    logit_deviations,
+    normal_draws,
+    sampled_probs,
+    subset_scores,
+)
 from .predictions import TOGETHER
 from .sweep import prepare
 
@@ -50,7 +59,15 @@ def vit(
     patch: int = 16,
 ) -> tuple[ViTForImageClassification, ViTImageProcessor]:
     "A ViT from its configuration alone; the defaults are ViT-B/16."
-    config = ViTConfig(hidden_size=width, num_hidden_layers=layers, num_attention_heads=max(width // 64, 1) if width >= 64 else 4, intermediate_size=4 * width, image_size=image_size, patch_size=patch, num_labels=classes)
+    config = ViTConfig(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(width // 64, 1) if width >= 64 else 4,
+        intermediate_size=4 * width,
+        image_size=image_size,
+        patch_size=patch,
+        num_labels=classes,
+    )
     return ViTForImageClassification(config), ViTImageProcessor(size={"height": image_size, "width": image_size})
 
 @torch.no_grad()
@@ -69,7 +86,9 @@ def random_classifier(
     classifier.network.to(device)
     size = base.config.image_size
     x = torch.randn(images, 3, size, size).to(device)
-    head = classifier.peft.base_model.model.get_submodule(head_names(classifier.peft.base_model.model)[0]).modules_to_save["default"]
+    head = classifier.peft.base_model.model.get_submodule(
+        head_names(classifier.peft.base_model.model)[0]
+    ).modules_to_save["default"]
     torch.nn.init.normal_(head.weight)
     logits = map_logits(classifier, x)
     sure = lambda scale: float((logits * scale).softmax(-1).amax(-1).mean())
@@ -112,19 +131,40 @@ def fastest(job: Callable, batches: tuple[int, ...]) -> int:
     seconds = {b: interleaved({"job": lambda b=b: job(b)}, 1)["job"]["median"] for b in batches}
     return min(seconds, key=seconds.get)
 
-def our_fit(classifier: Classifier, structure: str, x: Tensor, dtype: torch.dtype = torch.float32, n_data: int = 50_000, passes: Classifier | None = None, memory_budget: float = 0.0) -> None:
+
+def our_fit(
+    classifier: Classifier,
+    structure: str,
+    x: Tensor,
+    dtype: torch.dtype = torch.float32,
+    n_data: int = 50_000,
+    passes: Classifier | None = None,
+    memory_budget: float = 0.0,
+) -> None:
     "Curvature of every layer, folded as for `n_data` images."
-    backend = LoRAGGN(classifier.network, "classification", classifier=classifier, tolerance=folded_share(0.01, n_data), engine=passes or in_precision(classifier, dtype), memory_budget=memory_budget)
+    backend = LoRAGGN(
+        classifier.network,
+        "classification",
+        classifier=classifier,
+        tolerance=folded_share(0.01, n_data),
+        engine=passes or in_precision(classifier, dtype),
+        memory_budget=memory_budget,
+    )
     y = torch.zeros(len(x), dtype=torch.long, device=x.device)
     return backend.diag(x, y) if structure == "diag" else backend.kron(x, y, N=len(x))
+
 
 def random_posterior(classifier: Classifier, structure: str) -> Posterior:
     "A posterior of the right shapes."
     shapes = {p: classifier.network.get_parameter(p) for s in classifier.sites for p in s.parameters}
     square = lambda d, w: torch.linalg.qr(torch.randn(d, d, device=w.device))[0]
-    bases = lambda w: dict(zip(("basis_out", "basis_in"), (square(d, w) for d in w.shape))) if structure == "kron" else {}
+    bases = lambda w: (
+        dict(zip(("basis_out", "basis_in"), (square(d, w) for d in w.shape))) if structure == "kron" else {}
+    )
     kept = {n: {"curvature": (torch.rand_like(w) * 10).detach(), **bases(w)} for n, w in shapes.items()}
-    return Posterior(structure, classifier.sites, kept, dict.fromkeys(classifier.layers, 100.0), classifier.layers, "", 1)
+    return Posterior(
+        structure, classifier.sites, kept, dict.fromkeys(classifier.layers, 100.0), classifier.layers, "", 1
+    )
 
 @torch.no_grad()
 def full_forwards(classifier: Classifier, posterior: Posterior, x: Tensor, layer: int, samples: int) -> Tensor:
@@ -187,31 +227,71 @@ def linearised_case(
     "Rows of the table, one for each structure and precision."
     rows, few, device = [], x[:theirs_images], str(x.device)
     passes = {dtype: in_precision(classifier, dtype) for dtype in precisions}
-    fit_x, predict_x, operations, depth = x[:ours_fit_images], x[:ours_predict_images], forward_operations(classifier, x), len(classifier.blocks)
+    fit_x, predict_x, operations, depth = (
+        x[:ours_fit_images],
+        x[:ours_predict_images],
+        forward_operations(classifier, x),
+        len(classifier.blocks),
+    )
     for structure in structures:
         fitted = {l: their_fit(classifier, structure, l, few[:1]) for l in layers}
-        at_once = {"fit": fastest(lambda b: their_fit(classifier, structure, layers[1], few, b), batches), "prediction": fastest(lambda b: their_prediction(classifier, fitted[layers[1]], layers[1], few, b), batches)}
+        at_once = {
+            "fit": fastest(lambda b: their_fit(classifier, structure, layers[1], few, b), batches),
+            "prediction": fastest(
+                lambda b: their_prediction(classifier, fitted[layers[1]], layers[1], few, b), batches
+            ),
+        }
         posterior = random_posterior(classifier, structure)
         jobs = {}
         for l in layers:
             jobs["their fit", l] = lambda l=l: their_fit(classifier, structure, l, few, at_once["fit"])
-            jobs["their prediction", l] = lambda l=l: their_prediction(classifier, fitted[l], l, few, at_once["prediction"])
+            jobs["their prediction", l] = lambda l=l: their_prediction(
+                classifier, fitted[l], l, few, at_once["prediction"]
+            )
         for dtype, low in passes.items():
             budget = rows_per_pass(low, x[:1])
-            jobs["our fit", dtype] = lambda dtype=dtype, low=low: our_fit(classifier, structure, fit_x, dtype, passes=low)
+            jobs["our fit", dtype] = lambda dtype=dtype, low=low: our_fit(
+                classifier, structure, fit_x, dtype, passes=low
+            )
             n = max(budget // len(classifier.classes), 1)
-            jobs["our prediction", dtype] = lambda low=low, budget=budget, n=n: [layer_covariances(low, posterior, part, rows=budget) for part in predict_x.split(n)]
+            jobs["our prediction", dtype] = lambda low=low, budget=budget, n=n: [
+                layer_covariances(low, posterior, part, rows=budget) for part in predict_x.split(n)
+            ]
         t = interleaved(jobs, repeats, warm_up)
         per_image = lambda key, images, at: {k: t[key][k] / images for k in t[key]}[at]
         all_layers = lambda what, at: depth * sum(per_image((what, l), len(few), at) for l in layers) / len(layers)
         for dtype in precisions:
-            fit, predict = (lambda at: per_image(("our fit", dtype), len(fit_x), at)), (lambda at: per_image(("our prediction", dtype), len(predict_x), at))
+            fit, predict = (lambda at: per_image(("our fit", dtype), len(fit_x), at)), (
+                lambda at: per_image(("our prediction", dtype), len(predict_x), at)
+            )
             mix = lambda a, b, c, d, at, ta: (5 * a(c, ta) + a(d, ta)) / (5 * b[0](at) + b[1](at))
-            ratio = {k: mix(all_layers, (fit, predict), "their fit", "their prediction", at, ta) for k, at, ta in (("ratio", "median", "median"), ("ratio low", "high", "low"), ("ratio high", "low", "high"))}
-            rows.append({"model": name, "classes": len(classifier.classes), "structure": structure, "precision": str(dtype).split(".")[1],
-                         "their fit": all_layers("their fit", "median"), "our fit": fit("median"), "their prediction": all_layers("their prediction", "median"), "our prediction": predict("median"),
-                         "fit ratio": all_layers("their fit", "median") / fit("median"), "prediction ratio": all_layers("their prediction", "median") / predict("median"), **ratio,
-                         "prediction floor": operations * len(classifier.classes) / matrix_rate(dtype, device), "their batches": at_once, "theirs on images": len(few), "ours on images": [len(fit_x), len(predict_x)]})
+            ratio = {
+                k: mix(all_layers, (fit, predict), "their fit", "their prediction", at, ta)
+                for k, at, ta in (
+                    ("ratio", "median", "median"),
+                    ("ratio low", "high", "low"),
+                    ("ratio high", "low", "high"),
+                )
+            }
+            rows.append(
+                {
+                    "model": name,
+                    "classes": len(classifier.classes),
+                    "structure": structure,
+                    "precision": str(dtype).split(".")[1],
+                    "their fit": all_layers("their fit", "median"),
+                    "our fit": fit("median"),
+                    "their prediction": all_layers("their prediction", "median"),
+                    "our prediction": predict("median"),
+                    "fit ratio": all_layers("their fit", "median") / fit("median"),
+                    "prediction ratio": all_layers("their prediction", "median") / predict("median"),
+                    **ratio,
+                    "prediction floor": operations * len(classifier.classes) / matrix_rate(dtype, device),
+                    "their batches": at_once,
+                    "theirs on images": len(few),
+                    "ours on images": [len(fit_x), len(predict_x)],
+                }
+            )
     return rows
 
 # %% ../nbs/benchmarks/speed.ipynb #6ea4942a
@@ -232,12 +312,33 @@ def sampled_case(
         low = in_precision(classifier, dtype)
         budget = rows_per_pass(low, x[:1])
         def theirs(l):
-            with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32): full_forwards(classifier, posterior, x, l, their_samples)
-        t = interleaved({"theirs": lambda: [theirs(l) for l in layers], "ours": lambda: sampled_probs(low, posterior, x, [[l] for l in classifier.layers], samples, rows=budget)}, repeats)
+            with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+                full_forwards(classifier, posterior, x, l, their_samples)
+        t = interleaved(
+            {
+                "theirs": lambda: [theirs(l) for l in layers],
+                "ours": lambda: sampled_probs(
+                    low, posterior, x, [[l] for l in classifier.layers], samples, rows=budget
+                ),
+            },
+            repeats,
+        )
         scale = L * samples / (len(layers) * their_samples)
         blocks = sum(L - l for l in classifier.layers) / L
-        rows.append({"model": name, "precision": str(dtype).split(".")[1], "theirs": t["theirs"]["median"] * scale / len(x), "ours": t["ours"]["median"] / len(x), "ratio": scale * t["theirs"]["median"] / t["ours"]["median"],
-                     "ratio low": scale * t["theirs"]["low"] / t["ours"]["high"], "ratio high": scale * t["theirs"]["high"] / t["ours"]["low"], "floor": operations * samples * blocks / matrix_rate(dtype, str(x.device)), "images": len(x), "samples": samples})
+        rows.append(
+            {
+                "model": name,
+                "precision": str(dtype).split(".")[1],
+                "theirs": t["theirs"]["median"] * scale / len(x),
+                "ours": t["ours"]["median"] / len(x),
+                "ratio": scale * t["theirs"]["median"] / t["ours"]["median"],
+                "ratio low": scale * t["theirs"]["low"] / t["ours"]["high"],
+                "ratio high": scale * t["theirs"]["high"] / t["ours"]["low"],
+                "floor": operations * samples * blocks / matrix_rate(dtype, str(x.device)),
+                "images": len(x),
+                "samples": samples,
+            }
+        )
     return rows
 
 # %% ../nbs/benchmarks/speed.ipynb #b3f4328d
@@ -251,16 +352,37 @@ def equal_error(
     repeats: int = 50,  # of each kind
     bins: int = 15,
 ) -> list[dict]:
-    "For each layer and metric: root mean square error of the two kinds, and how many times more samples the shared kind needs for the same error."
+    """For each layer and metric: root mean square error of the two kinds, and how many times more samples the shared
+    kind needs for the same error."""
     subsets = [[l] for l in layers]
-    def draw(seed, fresh): return torch.cat([sampled_probs(classifier, posterior, part, subsets, samples, seed + (10_000 * (i + 1) if fresh else 0), 4096)["probs"] for i, part in enumerate(x.split(TOGETHER))], dim=1).double()
-    drawn = {kind: torch.stack([draw(1 + r + (5_000 if kind == "fresh" else 0), kind == "fresh") for r in range(repeats)]) for kind in ("shared", "fresh")}
+    def draw(seed, fresh):
+        return torch.cat(
+            [
+                sampled_probs(
+                    classifier, posterior, part, subsets, samples, seed + (10_000 * (i + 1) if fresh else 0), 4096
+                )["probs"]
+                for i, part in enumerate(x.split(TOGETHER))
+            ],
+            dim=1,
+        ).double()
+    drawn = {
+        kind: torch.stack([draw(1 + r + (5_000 if kind == "fresh" else 0), kind == "fresh") for r in range(repeats)])
+        for kind in ("shared", "fresh")
+    }
     reference, metrics, rows = torch.cat(list(drawn.values())).mean(0), standard_metrics(bins), []
     for k in ("ece", "nll", "brier"):
         value = lambda probs: np.array([[metrics[k](p.numpy(), y.numpy()) for p in layer] for layer in probs])
         at = value(reference[None])[0]
         error = {kind: np.sqrt(((value(probs) - at) ** 2).mean(0)) for kind, probs in drawn.items()}
-        for i, l in enumerate(layers): rows.append({"layer": l, "metric": k, **{f"error, {kind}": float(e[i]) for kind, e in error.items()}, "samples ratio": float((error["shared"][i] / error["fresh"][i]) ** 2)})
+        for i, l in enumerate(layers):
+            rows.append(
+                {
+                    "layer": l,
+                    "metric": k,
+                    **{f"error, {kind}": float(e[i]) for kind, e in error.items()},
+                    "samples ratio": float((error["shared"][i] / error["fresh"][i]) ** 2),
+                }
+            )
     return rows
 
 # %% ../nbs/benchmarks/speed.ipynb #8e372803
@@ -272,7 +394,8 @@ def sample_correlations(
     layers: tuple[int, ...],
     samples: int = 100,
 ) -> list[dict]:
-    "For each layer: correlation over weight samples, averaged over images and classes, of a sample's probabilities with those of its linearisation and with those of the opposite sample."
+    """For each layer: correlation over weight samples, averaged over images and classes, of a sample's probabilities
+    with those of its linearisation and with those of the opposite sample."""
     def correlation(a, b):
         a, b = (z - z.mean(0) for z in (a.double(), b.double()))
         return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
@@ -280,10 +403,21 @@ def sample_correlations(
     rows = []
     for l in layers:
         drawn = sample_deviations(restrict(posterior, [l]), samples)
-        run = lambda d: torch.cat([_replay(classifier, kept[l], l, {k: v[part] for k, v in d.items()}, x[:1]) for part in torch.arange(samples).split(10)]).softmax(-1)
+        run = lambda d: torch.cat(
+            [
+                _replay(classifier, kept[l], l, {k: v[part] for k, v in d.items()}, x[:1])
+                for part in torch.arange(samples).split(10)
+            ]
+        ).softmax(-1)
         sampled, opposite = run(drawn), run({k: -v for k, v in drawn.items()})
         linear = (logits + logit_deviations(classifier, x, drawn, (l,))[0]).softmax(-1)
-        rows.append({"layer": l, "with its linearisation": correlation(sampled, linear), "with the opposite sample": correlation(sampled, opposite)})
+        rows.append(
+            {
+                "layer": l,
+                "with its linearisation": correlation(sampled, linear),
+                "with the opposite sample": correlation(sampled, opposite),
+            }
+        )
     return rows
 
 def error_tables(
@@ -297,8 +431,20 @@ def error_tables(
     setup = prepare(config)
     posterior = load_posterior(Path(folder) / "posterior.safetensors", setup.classifier)
     x, y = next(iter(batches(setup.images("test"), images)))
-    return {"schema": 1, "machine": describe_machine(torch.device("cpu")), "run": {"dataset": config.dataset, "structure": config.structure, "prior_precision": posterior.prior_precision[layers[0]]}, "images": len(x), "samples": config.samples, "repeats": repeats,
-            "correlations": sample_correlations(setup.classifier, posterior, x[:48], layers), "errors": equal_error(setup.classifier, posterior, x, y, layers, config.samples, repeats, config.bins)}
+    return {
+        "schema": 1,
+        "machine": describe_machine(torch.device("cpu")),
+        "run": {
+            "dataset": config.dataset,
+            "structure": config.structure,
+            "prior_precision": posterior.prior_precision[layers[0]],
+        },
+        "images": len(x),
+        "samples": config.samples,
+        "repeats": repeats,
+        "correlations": sample_correlations(setup.classifier, posterior, x[:48], layers),
+        "errors": equal_error(setup.classifier, posterior, x, y, layers, config.samples, repeats, config.bins),
+    }
 
 # %% ../nbs/benchmarks/speed.ipynb #d3497535
 def ablation(classifier: Classifier, x: Tensor, repeats: int = 3) -> list[dict]:
@@ -313,14 +459,38 @@ def ablation(classifier: Classifier, x: Tensor, repeats: int = 3) -> list[dict]:
         finally: curvature._Batchable = ours
     few, subsets = x[:4], [[l] for l in classifier.layers]
     sampled = lambda c, b=budget: sampled_probs(c, posterior, few, subsets, 4, rows=b)
-    jobs = {("linearised", "as it is"): lambda: layer_covariances(classifier, posterior, x[:1], rows=budget), ("linearised", "all tokens in the last block"): lambda: layer_covariances(all_tokens, posterior, x[:1], rows=budget),
-            ("linearised", "PyTorch's own attention and GELU under vmap"): unbatched, ("linearised", "all directions in one chunk"): lambda: layer_covariances(classifier, posterior, x[:1]),
-            ("linearised", "in bfloat16"): lambda: layer_covariances(low, posterior, x[:1], rows=2 * budget),
-            ("sampled", "as it is"): lambda: sampled(classifier), ("sampled", "all tokens in the last block"): lambda: sampled(all_tokens), ("sampled", "in bfloat16"): lambda: sampled(low, 2 * budget)}
+    jobs = {
+        ("linearised", "as it is"): lambda: layer_covariances(classifier, posterior, x[:1], rows=budget),
+        ("linearised", "all tokens in the last block"): lambda: layer_covariances(
+            all_tokens, posterior, x[:1], rows=budget
+        ),
+        ("linearised", "PyTorch's own attention and GELU under vmap"): unbatched,
+        ("linearised", "all directions in one chunk"): lambda: layer_covariances(classifier, posterior, x[:1]),
+        ("linearised", "in bfloat16"): lambda: layer_covariances(low, posterior, x[:1], rows=2 * budget),
+        ("sampled", "as it is"): lambda: sampled(classifier),
+        ("sampled", "all tokens in the last block"): lambda: sampled(all_tokens),
+        ("sampled", "in bfloat16"): lambda: sampled(low, 2 * budget),
+    }
     t, images = interleaved(jobs, repeats), {"linearised": 1, "sampled": len(few)}
-    return [{"sweep": s, "how": how, "seconds": v["median"] / images[s], "low": v["low"] / images[s], "high": v["high"] / images[s], "as it is = 1": v["median"] / t[s, "as it is"]["median"]} for (s, how), v in t.items()]
+    return [
+        {
+            "sweep": s,
+            "how": how,
+            "seconds": v["median"] / images[s],
+            "low": v["low"] / images[s],
+            "high": v["high"] / images[s],
+            "as it is = 1": v["median"] / t[s, "as it is"]["median"],
+        }
+        for (s, how), v in t.items()
+    ]
 
-KINDS = {"matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"), "copies": ("copy_", "clone", "contiguous", "cat"), "attention": ("attention", "_softmax"), "norms": ("layer_norm",), "elementwise": ("mul", "add", "sub", "gelu", "div", "exp", "sum")}
+KINDS = {
+    "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
+    "copies": ("copy_", "clone", "contiguous", "cat"),
+    "attention": ("attention", "_softmax"),
+    "norms": ("layer_norm",),
+    "elementwise": ("mul", "add", "sub", "gelu", "div", "exp", "sum"),
+}
 
 def where_time_goes(job: Callable) -> dict[str, float]:
     "Shares of a job's time by kind of operation, from PyTorch's profiler."
@@ -329,7 +499,17 @@ def where_time_goes(job: Callable) -> dict[str, float]:
     shares = dict.fromkeys([*KINDS, "the rest"], 0.0)
     for e in profiler.key_averages():
         name = e.key.removeprefix("aten::")
-        kind = next((k for k, names in KINDS.items() if any(n in name if k in ("attention", "norms") else name.rstrip("_").startswith(n.rstrip("_")) for n in names)), "the rest")
+        kind = next(
+            (
+                k
+                for k, names in KINDS.items()
+                if any(
+                    n in name if k in ("attention", "norms") else name.rstrip("_").startswith(n.rstrip("_"))
+                    for n in names
+                )
+            ),
+            "the rest",
+        )
         shares[kind] += e.self_cpu_time_total
     total = sum(shares.values())
     return {k: v / total for k, v in shares.items()}
@@ -347,45 +527,100 @@ def memory_action(
     classifier, x = random_classifier(base, processor, images=batch, device=device)
     if device != "cpu": torch.cuda.reset_peak_memory_stats()
     budget = rows_per_pass(classifier, x[:1])
-    if action == "forward and backward": torch.nn.functional.cross_entropy(classifier.network(x), torch.zeros(batch, dtype=torch.long, device=device)).backward()
+    if action == "forward and backward":
+        torch.nn.functional.cross_entropy(
+            classifier.network(x), torch.zeros(batch, dtype=torch.long, device=device)
+        ).backward()
     if action == "our fit": our_fit(classifier, "diag", x)
-    if action == "our sweep": [layer_covariances(classifier, random_posterior(classifier, "diag"), part, rows=budget) for part in x.split(max(budget // classes, 1))[:2]]
-    if action == "sampled": sampled_probs(classifier, random_posterior(classifier, "diag"), x, [[l] for l in classifier.layers[-2:]], 4, rows=budget)
+    if action == "our sweep":
+        [
+            layer_covariances(classifier, random_posterior(classifier, "diag"), part, rows=budget)
+            for part in x.split(max(budget // classes, 1))[:2]
+        ]
+    if action == "sampled":
+        sampled_probs(
+            classifier, random_posterior(classifier, "diag"), x, [[l] for l in classifier.layers[-2:]], 4, rows=budget
+        )
     if action == "laplace-torch": their_fit(classifier, "diag", classifier.layers[len(classifier.layers) // 2], x[:1])
     if device != "cpu": return torch.cuda.max_memory_allocated() / 2 ** 30
     status = Path("/proc/self/status")  # a child's ru_maxrss starts at its parent's
-    if status.exists(): return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2 ** 20
+    if status.exists():
+        return (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2**20
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if platform.system() == "Linux" else 30))
 
 def memory_case(model: str, classes: int, actions: list[str], batch: int = 8, device: str = "cpu") -> list[dict]:
     "Rows of the table; every action in a process of its own."
     rows = []
     for action in actions:
-        out = subprocess.run([sys.executable, "-m", "bayes_lora_layers.benchmark", "memory", model, str(classes), action, str(batch), device], capture_output=True, text=True)
-        rows.append({"model": model, "classes": classes, "batch": batch, "action": action, "peak GB": float(out.stdout.split()[-1]) if out.returncode == 0 else None, "failed": None if out.returncode == 0 else out.stderr.strip().splitlines()[-1][:120]})
+        out = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "bayes_lora_layers.benchmark",
+                "memory",
+                model,
+                str(classes),
+                action,
+                str(batch),
+                device,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        rows.append(
+            {
+                "model": model,
+                "classes": classes,
+                "batch": batch,
+                "action": action,
+                "peak GB": float(out.stdout.split()[-1]) if out.returncode == 0 else None,
+                "failed": None if out.returncode == 0 else out.stderr.strip().splitlines()[-1][:120],
+            }
+        )
     return rows
 
 # %% ../nbs/benchmarks/speed.ipynb #b01403bb
 def growth(repeats: int = 3) -> list[dict]:
     "Seconds of our fit and sweep of 16 images, as one quantity grows."
     rows, start = [], {"classes": 10, "layers": 12, "rank": 8, "images": 16}
-    for what, values in {"classes": (10, 100, 1000), "layers": (6, 12, 24), "rank": (4, 8, 16, 32), "images": (8, 16, 32, 64)}.items():
+    for what, values in {
+        "classes": (10, 100, 1000),
+        "layers": (6, 12, 24),
+        "rank": (4, 8, 16, 32),
+        "images": (8, 16, 32, 64),
+    }.items():
         jobs = {}
         for v in values:
             c = {**start, what: v}
-            classifier, x = random_classifier(*vit(c["classes"], c["layers"], 96, 56, 8), rank=c["rank"], images=c["images"])
+            classifier, x = random_classifier(
+                *vit(c["classes"], c["layers"], 96, 56, 8), rank=c["rank"], images=c["images"]
+            )
             posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
             def job(classifier=classifier, x=x, posterior=posterior, budget=budget, n=c["classes"]):
                 our_fit(classifier, "diag", x)
-                for part in x.split(max(budget // min(n, 96), 1)): layer_covariances(classifier, posterior, part, rows=budget)
+                for part in x.split(max(budget // min(n, 96), 1)):
+                    layer_covariances(classifier, posterior, part, rows=budget)
             jobs[v] = job
-        rows += [{"grows": what, "value": v, "seconds": t["median"], "low": t["low"], "high": t["high"]} for v, t in interleaved(jobs, repeats).items()]
+        rows += [
+            {"grows": what, "value": v, "seconds": t["median"], "low": t["low"], "high": t["high"]}
+            for v, t in interleaved(jobs, repeats).items()
+        ]
     return rows
 
 # %% ../nbs/benchmarks/speed.ipynb #2e3fcede
-SKIPPED = {"quick": ["DeiT-Tiny, ViT-B/16, memory, growth: run with 'cpu'", "the study's sizes: run with 'gpu'"], "cpu": ["the study's sizes on a GPU: python -m bayes_lora_layers.benchmark gpu"], "gpu": []}
+SKIPPED = {
+    "quick": ["DeiT-Tiny, ViT-B/16, memory, growth: run with 'cpu'", "the study's sizes: run with 'gpu'"],
+    "cpu": ["the study's sizes on a GPU: python -m bayes_lora_layers.benchmark gpu"],
+    "gpu": [],
+}
 SMALL_CARD = {"memory_budget": 6.0, "train_rows": 32}  # meant for a card of 16 GB; the peak is measured
-MODELS = {"tiny ViT": lambda classes: tiny_vit(classes), "ViT-B/16": lambda classes: vit(classes), "DeiT-Tiny size": lambda classes: vit(classes, width=192)}
+MODELS = {
+    "tiny ViT": lambda classes: tiny_vit(classes),
+    "ViT-B/16": lambda classes: vit(classes),
+    "DeiT-Tiny size": lambda classes: vit(classes, width=192),
+}
 
 def run_benchmark(
     scale: str,  # 'quick', 'cpu' or 'gpu'
@@ -393,9 +628,16 @@ def run_benchmark(
 ) -> dict:
     "All tables. On 'gpu' the study's own sizes; what needs a GPU is skipped elsewhere and named under `skipped`."
     if scale not in ("quick", "cpu", "gpu"): raise ValueError(f"scale={scale!r}; expected 'quick', 'cpu' or 'gpu'")
-    if scale == "gpu" and not torch.cuda.is_available(): raise ValueError("scale='gpu' but no GPU was found; expected a machine with CUDA, or 'cpu'")
+    if scale == "gpu" and not torch.cuda.is_available():
+        raise ValueError("scale='gpu' but no GPU was found; expected a machine with CUDA, or 'cpu'")
     device = "cuda" if scale == "gpu" else "cpu"
-    out = {"schema": 1, "scale": scale, "machine": describe_machine(torch.device(device)), "rates": {str(d).split(".")[1]: matrix_rate(d, device) for d in (torch.float32, torch.bfloat16)}, "skipped": SKIPPED[scale]}
+    out = {
+        "schema": 1,
+        "scale": scale,
+        "machine": describe_machine(torch.device(device)),
+        "rates": {str(d).split(".")[1]: matrix_rate(d, device) for d in (torch.float32, torch.bfloat16)},
+        "skipped": SKIPPED[scale],
+    }
     def add(table, rows):
         out.setdefault(table, []).extend(rows)
         save(out)
@@ -403,11 +645,47 @@ def run_benchmark(
     tiny = random_classifier(*tiny_vit(10), rank=8, images=300, device=device)
     only = {"precisions": (torch.float32,)}
     if scale == "quick":
-        add("linearised", linearised_case("tiny ViT", *tiny, **only, theirs_images=4, batches=(1, 4), ours_fit_images=64, ours_predict_images=64, repeats=1))
+        add(
+            "linearised",
+            linearised_case(
+                "tiny ViT",
+                *tiny,
+                **only,
+                theirs_images=4,
+                batches=(1, 4),
+                ours_fit_images=64,
+                ours_predict_images=64,
+                repeats=1,
+            ),
+        )
         add("sampled", sampled_case("tiny ViT", tiny[0], tiny[1][:16], **only, samples=8, repeats=1))
-        add("study", study(tiny[0], tiny[1][:TOGETHER], memory_budget=0.1, train_rows=8, images=32, train_images=256, epochs=1, batch=16))
+        add(
+            "study",
+            study(
+                tiny[0],
+                tiny[1][:TOGETHER],
+                memory_budget=0.1,
+                train_rows=8,
+                images=32,
+                train_images=256,
+                epochs=1,
+                batch=16,
+            ),
+        )
         return out
-    add("linearised", linearised_case("tiny ViT", *tiny, **only, theirs_images=32, batches=(1, 2, 4, 8, 16, 32), ours_fit_images=300, ours_predict_images=300, repeats=5))
+    add(
+        "linearised",
+        linearised_case(
+            "tiny ViT",
+            *tiny,
+            **only,
+            theirs_images=32,
+            batches=(1, 2, 4, 8, 16, 32),
+            ours_fit_images=300,
+            ours_predict_images=300,
+            repeats=5,
+        ),
+    )
     add("sampled", sampled_case("tiny ViT", tiny[0], tiny[1][:32], **only, repeats=5))
     if scale == "gpu":
         classifier, x = random_classifier(*vit(100), images=TOGETHER, device=device)
@@ -420,16 +698,38 @@ def run_benchmark(
     add("profile", profiles(*deit))
     add("growth", growth())
     for model, classes in (("ViT-B/16", 100), ("DeiT-Tiny size", 1000)):
-        add("memory", memory_case(model, classes, ["forward and backward", "our fit", "our sweep", "sampled", "laplace-torch"]))
+        add(
+            "memory",
+            memory_case(model, classes, ["forward and backward", "our fit", "our sweep", "sampled", "laplace-torch"]),
+        )
     vit_b = random_classifier(*vit(100), images=8)
-    add("linearised", linearised_case("ViT-B/16", *vit_b, theirs_images=1, ours_fit_images=8, ours_predict_images=1, structures=("diag",), batches=(1,), repeats=1, warm_up=False))
+    add(
+        "linearised",
+        linearised_case(
+            "ViT-B/16",
+            *vit_b,
+            theirs_images=1,
+            ours_fit_images=8,
+            ours_predict_images=1,
+            structures=("diag",),
+            batches=(1,),
+            repeats=1,
+            warm_up=False,
+        ),
+    )
     return out
 
 # %% ../nbs/benchmarks/speed.ipynb #5068fe64
 def profiles(classifier: Classifier, x: Tensor) -> list[dict]:
     "Where the time of fit, linearised and sampled sweep goes."
     posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
-    jobs = {"fit": lambda: our_fit(classifier, "diag", x[:16]), "linearised sweep": lambda: layer_covariances(classifier, posterior, x[:1], rows=budget), "sampled sweep": lambda: sampled_probs(classifier, posterior, x[:4], [[l] for l in classifier.layers], 4, rows=budget)}
+    jobs = {
+        "fit": lambda: our_fit(classifier, "diag", x[:16]),
+        "linearised sweep": lambda: layer_covariances(classifier, posterior, x[:1], rows=budget),
+        "sampled sweep": lambda: sampled_probs(
+            classifier, posterior, x[:4], [[l] for l in classifier.layers], 4, rows=budget
+        ),
+    }
     return [{"job": name, **where_time_goes(job)} for name, job in jobs.items()]
 
 def study(
@@ -443,38 +743,105 @@ def study(
     batch: int = 128,
     part: float = 0.05,  # share of each sweep that is timed; of training 100 steps, of the fit 20 batches
 ) -> list[dict]:
-    "Time, share of the measured matrix rate and peak memory of each stage of a study, in bfloat16 passes, on random images and scaled to all of the work. The share counts matrix operations of the passes no method avoids (of the fit: three passes an image; scores of sets have none)."
-    device, n_classes, low, posterior = x.device.type, len(classifier.classes), in_precision(classifier, torch.bfloat16), random_posterior(classifier, "diag")
-    rate, operations, rows = matrix_rate(torch.bfloat16, device, 8192 if device == "cuda" else 1024), forward_operations(classifier, x), []
-    budget, normals, subsets, L = rows_per_pass(low, x[:1], memory_budget), normal_draws(512, n_classes), [[l] for l in classifier.layers], len(classifier.blocks)
+    """Time, share of the measured matrix rate and peak memory of each stage of a study, in bfloat16 passes, on random
+    images and scaled to all of the work. The share counts matrix operations of the passes no method avoids (of the
+    fit: three passes an image; scores of sets have none)."""
+    device, n_classes, low, posterior = (
+        x.device.type,
+        len(classifier.classes),
+        in_precision(classifier, torch.bfloat16),
+        random_posterior(classifier, "diag"),
+    )
+    rate, operations, rows = (
+        matrix_rate(torch.bfloat16, device, 8192 if device == "cuda" else 1024),
+        forward_operations(classifier, x),
+        [],
+    )
+    budget, normals, subsets, L = (
+        rows_per_pass(low, x[:1], memory_budget),
+        normal_draws(512, n_classes),
+        [[l] for l in classifier.layers],
+        len(classifier.blocks),
+    )
 
     def stage(name, job, total, count, unavoidable):
         if device == "cuda": torch.cuda.reset_peak_memory_stats()
         count = max(round(min(count, total)), 1)
         seconds = interleaved({name: job}, count)[name]["median"] * total
-        rows.append({"stage": name, "memory budget, GB": memory_budget or "half of what is free", "minutes": seconds / 60, "share of matrix rate": unavoidable * operations / seconds / rate if unavoidable else None, "peak GB": torch.cuda.max_memory_allocated() / 2 ** 30 if device == "cuda" else None, "measured calls": count, "of": total})
+        rows.append(
+            {
+                "stage": name,
+                "memory budget, GB": memory_budget or "half of what is free",
+                "minutes": seconds / 60,
+                "share of matrix rate": unavoidable * operations / seconds / rate if unavoidable else None,
+                "peak GB": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
+                "measured calls": count,
+                "of": total,
+            }
+        )
     n, fit_x = max(min(budget // n_classes, len(x)), 1), x.repeat(8, 1, 1, 1)
-    stage("exact linearised sweep", lambda: linearised_probs(low, posterior, x[:n], subsets, normals, rows=budget, memory_budget=memory_budget), images / n, part * images / n, images * n_classes)
-    changes, labels = torch.randn(L, len(x), n_classes, 64, device=x.device), torch.zeros(len(x), dtype=torch.long, device=x.device)
-    stage(f"scores of all {2 ** L:,} sets of layers", lambda: subset_scores(changes[0, ..., 0], changes, labels), images / len(x), part * images / len(x), 0)
-    stage(f"sampled sweep, {L} x 30", lambda: sampled_probs(low, posterior, x, subsets, 30, rows=budget), images / len(x), part * images / len(x), images * 30 * (L + 1) / 2)
-    stage(f"fit, {train_images:,} images", lambda: our_fit(classifier, "diag", fit_x, passes=low, memory_budget=memory_budget), train_images / len(fit_x), 20, train_images * 3)
+    stage(
+        "exact linearised sweep",
+        lambda: linearised_probs(low, posterior, x[:n], subsets, normals, rows=budget, memory_budget=memory_budget),
+        images / n,
+        part * images / n,
+        images * n_classes,
+    )
+    changes, labels = torch.randn(L, len(x), n_classes, 64, device=x.device), torch.zeros(
+        len(x), dtype=torch.long, device=x.device
+    )
+    stage(
+        f"scores of all {2 ** L:,} sets of layers",
+        lambda: subset_scores(changes[0, ..., 0], changes, labels),
+        images / len(x),
+        part * images / len(x),
+        0,
+    )
+    stage(
+        f"sampled sweep, {L} x 30",
+        lambda: sampled_probs(low, posterior, x, subsets, 30, rows=budget),
+        images / len(x),
+        part * images / len(x),
+        images * 30 * (L + 1) / 2,
+    )
+    stage(
+        f"fit, {train_images:,} images",
+        lambda: our_fit(classifier, "diag", fit_x, passes=low, memory_budget=memory_budget),
+        train_images / len(fit_x),
+        20,
+        train_images * 3,
+    )
     xs, ys = torch.randn(batch, *x.shape[1:], device=x.device), torch.zeros(batch, dtype=torch.long, device=x.device)
     optimizer = torch.optim.AdamW([p for p in classifier.network.parameters() if p.requires_grad], lr=1e-4)
     def step():
         for some, labels in zip(xs.split(train_rows), ys.split(train_rows)):
-            with torch.autocast(device, torch.bfloat16): loss = torch.nn.functional.cross_entropy(classifier.network(some), labels)
+            with torch.autocast(device, torch.bfloat16):
+                loss = torch.nn.functional.cross_entropy(classifier.network(some), labels)
             (loss * len(labels) / batch).backward()
         optimizer.step(); optimizer.zero_grad()
-    stage(f"training, {epochs} epochs of {train_images:,} images, {min(train_rows, batch)} of {batch} at once (without data loading)", step, epochs * train_images / batch, 100, epochs * train_images * 2)
+    stage(
+        f"training, {epochs} epochs of {train_images:,} images, {min(train_rows, batch)} of {batch} at once (without"
+        " data loading)",
+        step,
+        epochs * train_images / batch,
+        100,
+        epochs * train_images * 2,
+    )
     return rows
 
 def main() -> None:
     "Run a scale and write its JSON file, or measure one action's memory, or the Monte Carlo error of a finished run."
     if sys.argv[1:2] == ["error"]: write_json(Path(sys.argv[3]), error_tables(sys.argv[2])); return
-    if sys.argv[1:2] == ["memory"]: model, classes, action, batch, device = sys.argv[2:7]; print(memory_action(model, int(classes), action, int(batch), device)); return
+    if sys.argv[1:2] == ["memory"]:
+        model, classes, action, batch, device = sys.argv[2:7]
+        print(memory_action(model, int(classes), action, int(batch), device))
+        return
     parser = argparse.ArgumentParser(prog="python -m bayes_lora_layers.benchmark", description="Measure this machine.")
-    parser.add_argument("scale", choices=["quick", "cpu", "gpu"], help="quick: the small twin of the tests; cpu: all tables; gpu: the study's sizes")
+    parser.add_argument(
+        "scale",
+        choices=["quick", "cpu", "gpu"],
+        help="quick: the small twin of the tests; cpu: all tables; gpu: the study's sizes",
+    )
     parser.add_argument("--output", default="benchmark.json", help="where to write the tables")
     given = parser.parse_args()
     results = run_benchmark(given.scale, lambda tables: write_json(Path(given.output), tables))

@@ -55,15 +55,35 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     for name, p in notebook_parameters().items():
         names = list(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")))
         shown = "" if p["default"] in ('""', "[]", "{}") else f" (default {p['default']})"
-        parser.add_argument(*names, dest=name, default=None, metavar="VALUE", nargs="*" if p["inferred_type_name"] == "list" else None, help=(p["help"] + shown).replace("%", "%%"))
+        parser.add_argument(
+            *names,
+            dest=name,
+            default=None,
+            metavar="VALUE",
+            nargs="*" if p["inferred_type_name"] == "list" else None,
+            help=(p["help"] + shown).replace("%", "%%"),
+        )
 
 def chosen_parameters(args: argparse.Namespace) -> dict:
     "What the YAML file says, and the flags on top of it. Raises `ValueError` when the file holds no parameters."
     values = (yaml.safe_load(Path(args.file).read_text(encoding="utf-8")) or []) if args.file else {}
-    if not isinstance(values, dict): raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
-    unknown = [k for k in values if k not in notebook_parameters()]  # before they become names in a notebook, where a name can be code
-    if unknown: raise ValueError(f"file={args.file!r}: unknown parameter {str(unknown[0])[:200]!r}; expected one of {', '.join(notebook_parameters())}")
-    return {**values, **{k: read_value(v, p["inferred_type_name"]) for k, p in notebook_parameters().items() if (v := getattr(args, k)) is not None}}
+    if not isinstance(values, dict):
+        raise ValueError(f"file={args.file!r} holds no parameters; expected lines such as 'rank: 8'")
+    # before they become names in a notebook, where a name can be code
+    unknown = [k for k in values if k not in notebook_parameters()]
+    if unknown:
+        raise ValueError(
+            f"file={args.file!r}: unknown parameter {str(unknown[0])[:200]!r}; expected one of"
+            f" {', '.join(notebook_parameters())}"
+        )
+    return {
+        **values,
+        **{
+            k: read_value(v, p["inferred_type_name"])
+            for k, p in notebook_parameters().items()
+            if (v := getattr(args, k)) is not None
+        },
+    }
 
 # %% ../nbs/13_cli.ipynb #48c9136d
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     values = chosen_parameters(args)
     folder = Path(values.get("output_dir", yaml.safe_load(notebook_parameters()["output_dir"]["default"])))
     out = Path(args.notebook or folder / "run_sweep.ipynb")
-    if not str(folder).strip() or folder.is_file(): raise ValueError(f"output_dir={str(folder)!r}; expected a folder, or a path where one can be made")
+    if not str(folder).strip() or folder.is_file():
+        raise ValueError(f"output_dir={str(folder)!r}; expected a folder, or a path where one can be made")
     def written():
         try: return max((p.stat().st_mtime_ns for p in folder.rglob("*") if not p.name.startswith(".lock")), default=0)
         except OSError: return 0
@@ -80,18 +101,34 @@ def run(args: argparse.Namespace) -> int:
         made, failed = Path(scratch) / "run_sweep.ipynb", None
         try:
             with _past_python(log := Path(scratch) / "kernel.log") as stream:
-                papermill.execute_notebook(notebook_path(), made, parameters=values, kernel_name="python3", progress_bar=False, stderr_file=None if args.quiet else stream, extra_arguments=["--log-level=ERROR"])
+                papermill.execute_notebook(
+                    notebook_path(),
+                    made,
+                    parameters=values,
+                    kernel_name="python3",
+                    progress_bar=False,
+                    stderr_file=None if args.quiet else stream,
+                    extra_arguments=["--log-level=ERROR"],
+                )
         except papermill.PapermillExecutionError as e:
-            if e.ename == "ValueError" and written() == before: raise ValueError(e.evalue) from None  # refused before any work
+            # refused before any work
+            if e.ename == "ValueError" and written() == before: raise ValueError(e.evalue) from None
             failed = e
         except (KeyboardInterrupt, nbclient.exceptions.DeadKernelError) as e:
             if not isinstance(e, KeyboardInterrupt) and folder.is_dir(): shutil.copy(log, folder / "kernel.log")
-            print(f"bayes-lora-layers: {'stopped' if isinstance(e, KeyboardInterrupt) else 'the kernel was killed, perhaps for want of memory (its last words, if any, are in kernel.log)'}. What is finished is kept in {folder}: the same command goes on from there.", file=sys.stderr)
+            killed = "the kernel was killed, perhaps for want of memory (its last words, if any, are in kernel.log)"
+            what = "stopped" if isinstance(e, KeyboardInterrupt) else killed
+            kept = f"What is finished is kept in {folder}: the same command goes on from there."
+            print(f"bayes-lora-layers: {what}. {kept}", file=sys.stderr)
             return INTERRUPTED if isinstance(e, KeyboardInterrupt) else FAILED
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
     if failed:
-        print(f"bayes-lora-layers: {failed.ename}: {failed.evalue}\nThe notebook so far is {out}. What is finished is kept: the same command goes on from there.", file=sys.stderr)
+        print(
+            f"bayes-lora-layers: {failed.ename}: {failed.evalue}\nThe notebook so far is {out}. What is finished is"
+            " kept: the same command goes on from there.",
+            file=sys.stderr,
+        )
         return FAILED
     print(f"report: {folder.resolve() / 'report.html'}\nnotebook: {out.resolve()}")
     explain(argparse.Namespace(folder=folder, predictive=None, json=False))
@@ -99,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _past_python(log: Path):
-    "Within, what a dying kernel and its libraries write to the error stream past Python goes to a file; the stream that is given writes where it did."
+    """Within, what a dying kernel and its libraries write to the error stream past Python goes to a file; the stream
+    that is given writes where it did."""
     sys.stderr.flush()
     kept, own = os.dup(2), getattr(sys.stderr, "name", "") == "<stderr>"
     with open(log, "w") as f: os.dup2(f.fileno(), 2)
@@ -121,12 +159,19 @@ def printable(text: str) -> str:
 def explain(args: argparse.Namespace) -> int:
     "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
     path = Path(args.folder) / "analysis_summary.json"
-    if not path.exists(): raise ValueError(f"folder={str(args.folder)!r} has no {path.name}; expected the output_dir of a finished run")
+    if not path.exists():
+        raise ValueError(f"folder={str(args.folder)!r} has no {path.name}; expected the output_dir of a finished run")
     try: found = json.loads(path.read_bytes())["predictives"]
-    except (ValueError, KeyError, TypeError): raise ValueError(f"{path} is damaged; draw the conclusions again with: bayes-lora-layers report {str(args.folder)!r}") from None
-    if args.predictive not in (None, *found): raise ValueError(f"predictive={args.predictive!r}; expected one out of {list(found)}")
+    except (ValueError, KeyError, TypeError):
+        again = f"bayes-lora-layers report {str(args.folder)!r}"
+        raise ValueError(f"{path} is damaged; draw the conclusions again with: {again}") from None
+    if args.predictive not in (None, *found):
+        raise ValueError(f"predictive={args.predictive!r}; expected one out of {list(found)}")
     asked = {p: s for p, s in found.items() if args.predictive in (None, p)}
-    if args.json: print(json.dumps({p: {**s["verdict"], "exit_code": EXIT_CODES[s["verdict"]["kind"]], "ranking": s["ranking"], "ties": s["ties"]["layers"]} for p, s in asked.items()}, indent=1))
+    if args.json:
+        code = lambda s: EXIT_CODES[s["verdict"]["kind"]]
+        beside = lambda s: {"exit_code": code(s), "ranking": s["ranking"], "ties": s["ties"]["layers"]}
+        print(json.dumps({p: {**s["verdict"], **beside(s)} for p, s in asked.items()}, indent=1))
     else:
         for s in asked.values(): print("\n" + "\n".join(map(printable, [*s["headline"], s["verdict"]["text"]])))
     return EXIT_CODES[next(iter(asked.values()))["verdict"]["kind"]]
@@ -139,9 +184,29 @@ def compare(args: argparse.Namespace) -> int:
     if args.plot:
         from bayes_lora_layers.figures import plot_transfer
         plot_transfer(found, title).savefig(args.plot, dpi=150)
-    if args.json: print(json.dumps({"layers": found.layers.to_dict("records"), "gains": found.gains.to_dict(), "correlation": {a: {b: None if r != r else r for b, r in row.items()} for a, row in found.correlation.to_dict().items()}, "concordance": {k: None if v != v else v for k, v in zip(("W", "p"), found.concordance)}, "settings": found.settings.to_dict("index")}, indent=1))
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "layers": found.layers.to_dict("records"),
+                    "gains": found.gains.to_dict(),
+                    "correlation": {
+                        a: {b: None if r != r else r for b, r in row.items()}
+                        for a, row in found.correlation.to_dict().items()
+                    },
+                    "concordance": {k: None if v != v else v for k, v in zip(("W", "p"), found.concordance)},
+                    "settings": found.settings.to_dict("index"),
+                },
+                indent=1,
+            )
+        )
     else:
-        print(f"delta {title} of each layer, mean over {len(args.folders)} runs with 95 percent interval\n\n{found.layers.round(4).to_string(index=False)}\n\nrank correlation of the layers\n\n{found.correlation.round(2).to_string()}\n\nKendall's W of all rankings {found.concordance[0]:.2f}, p {found.concordance[1]:.4f}")
+        print(
+            f"delta {title} of each layer, mean over {len(args.folders)} runs with 95 percent"
+            f" interval\n\n{found.layers.round(4).to_string(index=False)}\n\nrank correlation of the"
+            f" layers\n\n{found.correlation.round(2).to_string()}\n\nKendall's W of all rankings"
+            f" {found.concordance[0]:.2f}, p {found.concordance[1]:.4f}"
+        )
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
@@ -154,29 +219,79 @@ EXAMPLES = """examples:
   bayes-lora-layers compare runs/seed0 runs/seed1 runs/seed2 --metric nll --plot seeds.png
   bayes-lora-layers explain runs/mine --json
 
-exit codes: 0 done, and for explain: there are layers to recommend; explain also 10 no layer helps, 11 not enough test images, 12 the posterior is too wide; 1 a run failed; 2 a wrong call."""
+exit codes: 0 done, and for explain: there are layers to recommend; explain also 10 no layer helps, 11 not enough test
+images, 12 the posterior is too wide; 1 a run failed; 2 a wrong call."""
 
 def make_parser() -> argparse.ArgumentParser:
     "The command's parser."
     look = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("bayes-lora-layers", description="Which transformer layers are worth making Bayesian? A layer-wise Laplace approximation over LoRA, with intervals.", epilog=EXAMPLES, formatter_class=look)
+    parser = argparse.ArgumentParser(
+        "bayes-lora-layers",
+        description=(
+            "Which transformer layers are worth making Bayesian? A layer-wise Laplace approximation over LoRA, with"
+            " intervals."
+        ),
+        epilog=EXAMPLES,
+        formatter_class=look,
+    )
     parser.add_argument("--version", action="version", version=version("bayes_lora_layers"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    p = commands.add_parser("run", help="run or resume a sweep and write its report", formatter_class=look,
-                            description="Fine-tune (or load) a LoRA classifier, fit its Laplace posterior, make every layer Bayesian alone, and write result files and report.html into output_dir. The defaults are an embedded demo that needs no download. A stopped run goes on by the same command.",
-                            epilog="Lists are given as --layers 0 4 8, named sets as --groups '{ends: [0, 11]}'. Flags win over the file.")
+    p = commands.add_parser(
+        "run",
+        help="run or resume a sweep and write its report",
+        formatter_class=look,
+        description=(
+            "Fine-tune (or load) a LoRA classifier, fit its Laplace posterior, make every layer Bayesian alone, and"
+            " write result files and report.html into output_dir. The defaults are an embedded demo that needs no"
+            " download. A stopped run goes on by the same command."
+        ),
+        epilog="Lists are given as --layers 0 4 8, named sets as --groups '{ends: [0, 11]}'. Flags win over the file.",
+    )
     p.add_argument("-f", "--file", metavar="YAML", help="a file of parameters, such as those in nbs/configs")
-    p.add_argument("--notebook", metavar="PATH", help="where the executed notebook goes (default OUTPUT_DIR/run_sweep.ipynb)")
+    p.add_argument(
+        "--notebook", metavar="PATH", help="where the executed notebook goes (default OUTPUT_DIR/run_sweep.ipynb)"
+    )
     p.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     add_parameters(p.add_argument_group("parameters of the run"))
     p.set_defaults(do=run)
-    p = commands.add_parser("report", help="draw the report of a finished run again", description="Draw plots/ and report.html of a finished run again, from its result files alone.")
-    p.add_argument("folder", help="output_dir of a finished run"); p.add_argument("--beside", metavar="FOLDER", nargs="+", default=[], help="more finished runs to switch to in the explorer, on the same test images: another structure, say"); p.set_defaults(do=report)
-    p = commands.add_parser("compare", help="put finished runs side by side", description="Gains of the layers over several finished runs, with intervals over runs, and how well their rankings agree.")
-    p.add_argument("folders", nargs="+", metavar="FOLDER"); p.add_argument("--predictive", default="linearised", choices=("linearised", "sampled")); p.add_argument("--metric", default="ece", choices=("ece", "adaptive_ece", "nll", "brier", "accuracy"))
-    p.add_argument("--plot", metavar="FILE", help="also draw it, as .png, .pdf or .svg"); p.add_argument("--json", action="store_true", help="for scripts"); p.set_defaults(do=compare)
-    p = commands.add_parser("explain", help="say the verdict of a finished run", description="Say which layers are worth making Bayesian, and why.", epilog="exit codes: " + ", ".join(f"{c} {k}" for k, c in EXIT_CODES.items()) + ".")
-    p.add_argument("folder", help="output_dir of a finished run"); p.add_argument("--predictive", help="the one to judge (default all; the exit code is the first one's)"); p.add_argument("--json", action="store_true", help="for scripts"); p.set_defaults(do=explain)
+    p = commands.add_parser(
+        "report",
+        help="draw the report of a finished run again",
+        description="Draw plots/ and report.html of a finished run again, from its result files alone.",
+    )
+    p.add_argument("folder", help="output_dir of a finished run")
+    p.add_argument(
+        "--beside",
+        metavar="FOLDER",
+        nargs="+",
+        default=[],
+        help="more finished runs to switch to in the explorer, on the same test images: another structure, say",
+    )
+    p.set_defaults(do=report)
+    p = commands.add_parser(
+        "compare",
+        help="put finished runs side by side",
+        description=(
+            "Gains of the layers over several finished runs, with intervals over runs, and how well their rankings"
+            " agree."
+        ),
+    )
+    p.add_argument("folders", nargs="+", metavar="FOLDER")
+    p.add_argument("--predictive", default="linearised", choices=("linearised", "sampled"))
+    p.add_argument("--metric", default="ece", choices=("ece", "adaptive_ece", "nll", "brier", "accuracy"))
+    p.add_argument("--plot", metavar="FILE", help="also draw it, as .png, .pdf or .svg")
+    p.add_argument("--json", action="store_true", help="for scripts")
+    p.set_defaults(do=compare)
+    p = commands.add_parser(
+        "explain",
+        help="say the verdict of a finished run",
+        description="Say which layers are worth making Bayesian, and why.",
+        epilog="exit codes: " + ", ".join(f"{c} {k}" for k, c in EXIT_CODES.items()) + ".",
+    )
+    p.add_argument("folder", help="output_dir of a finished run")
+    p.add_argument("--predictive", help="the one to judge (default all; the exit code is the first one's)")
+    p.add_argument("--json", action="store_true", help="for scripts")
+    p.set_defaults(do=explain)
     return parser
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,7 +36,8 @@ from .laplace import STRUCTURES
 # %% ../nbs/07_config.ipynb #06a953ee
 @dataclass(frozen=True)
 class Config:
-    "Parameters of a run; the defaults are the embedded digits demo. Raises `ValueError` naming the first that no run could use."
+    """Parameters of a run; the defaults are the embedded digits demo. Raises `ValueError` naming the first that no run
+    could use."""
     dataset: str = "digits"  # 'digits', a Hub name, or a local folder
     model: str = "tiny-vit"  # 'tiny-vit', a Hub name, or a local folder
     adapter: str = ""  # a PEFT folder, to skip training
@@ -61,24 +62,24 @@ class Config:
     curvature_samples: int = 1  # labels an image for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
     laplace_prior_precision: float | str = "evidence"  # a number, 'evidence', 'evidence-per-layer' or 'validation'
-    prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # other prior precisions to report
+    prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to report
     predictives: list = field(default_factory=lambda: ["linearised", "sampled"])
     samples: int = 30  # weight samples of the sampled predictive
     link_draws: int = 128  # logit draws of the linearised predictive
-    subsets: int = 65536  # score every set of layers when there are at most so many, else random orders of layers; 0 for neither
+    subsets: int = 65536  # score every set of layers when at most so many, else random orders; 0 for neither
     bins: int = 15  # of calibration errors
     metric: str = "ece"  # what ranks layers, chooses sets and decides: 'ece', 'adaptive_ece', 'nll' or 'brier'
     bootstrap: int = 2000  # resamples behind every interval
-    smallest_gain: float = 0.005  # a gain in `metric` below this does not matter; no layer is called useless whose interval reaches it
-    baselines: list = field(default_factory=list)  # to compare with, out of 'mc-dropout' (needs lora_dropout) and 'ensemble' (trains more adapters)
+    smallest_gain: float = 0.005  # of `metric`: what is below does not matter
+    baselines: list = field(default_factory=list)  # 'mc-dropout' (needs lora_dropout), 'ensemble'
     ensemble_size: int = 5  # adapters of the ensemble
     sampled_parts: bool = False  # also sample factors and projections, not only whole layers
     layers: list = field(default_factory=list)  # layers to sweep; empty for all
     groups: dict = field(default_factory=dict)  # name -> layers; empty for early, middle and late thirds
     seed: int = 0
     device: str = "auto"  # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'
-    precision: str = "auto"  # of training and passes: 'float32', 'bfloat16' (mixed), or 'auto': mixed on a GPU that has it
-    engine: str = "auto"  # of the linearised predictive: 'reverse' (exact covariances), 'forward' (weight samples), or 'auto': the cheaper
+    precision: str = "auto"  # 'float32', 'bfloat16' (mixed), or 'auto': mixed on a GPU that has it
+    engine: str = "auto"  # of the linearised predictive: 'reverse' (exact), 'forward' (samples), or 'auto'
     memory_budget: float = 0.0  # GB that passes may take; 0 for 1 GB on a CPU, half of what is free on a GPU
     output_dir: str = "runs/digits"
 
@@ -93,7 +94,10 @@ class Constraint:
 
 def number(low: float, high: float, above: bool = False) -> Constraint:
     "A finite number in [low, high], or in (low, high] when `above`."
-    return Constraint(lambda v: (low < v if above else low <= v) and v <= high, f"a number {'above' if above else 'from'} {low:g} {'and at most' if above else 'to'} {high:g}")
+    return Constraint(
+        lambda v: (low < v if above else low <= v) and v <= high,
+        f"a number {'above' if above else 'from'} {low:g} {'and at most' if above else 'to'} {high:g}",
+    )
 
 def integer(low: int, high: int) -> Constraint:
     "An integer in [low, high]."
@@ -105,7 +109,10 @@ def choice(*values: str) -> Constraint:
 
 def several(*values: str, at_least: int = 0) -> Constraint:
     "Some of these words, none twice."
-    return Constraint(lambda v: all(isinstance(w, str) for w in v) and set(v) <= set(values) and len(set(v)) == len(v) >= at_least, f"a list out of {list(values)}, none twice")
+    return Constraint(
+        lambda v: all(isinstance(w, str) for w in v) and set(v) <= set(values) and len(set(v)) == len(v) >= at_least,
+        f"a list out of {list(values)}, none twice",
+    )
 
 # %% ../nbs/07_config.ipynb #e37e21ff
 RULES = ("evidence", "evidence-per-layer", "validation")
@@ -115,17 +122,38 @@ MOST_LAYERS = 10_000
 
 def _is_number(value) -> bool: return isinstance(value, (int, float)) and not isinstance(value, bool)
 
-def _layer_numbers(values) -> bool: return all(isinstance(l, int) and not isinstance(l, bool) and 0 <= l < MOST_LAYERS for l in values)
+def _layer_numbers(values) -> bool:
+    return all(isinstance(l, int) and not isinstance(l, bool) and 0 <= l < MOST_LAYERS for l in values)
 
-def _is_structure(name: str) -> bool: return name in STRUCTURES or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is not None
+def _is_structure(name: str) -> bool:
+    return name in STRUCTURES or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is not None
 
 def _named(value: str) -> bool: return bool(value.strip()) and value.isprintable() and len(value) <= 4096
 
 def _is_grid(values: list) -> bool:
-    return all(_is_number(v) and PRIOR.holds(v) for v in values) and len({f"{v:g}" for v in values}) == len(values) <= 100
+    return (
+        all(_is_number(v) and PRIOR.holds(v) for v in values) and len({f"{v:g}" for v in values}) == len(values) <= 100
+    )
 
 # %% ../nbs/07_config.ipynb #ec2c13a1
-TAKEN = ("map", "temperature", "full", "recommended", "all", "none", "run", "priors", "variance", "blocks", "parts", "controls", "probs", "changes", "logits", "labels")
+TAKEN = (
+    "map",
+    "temperature",
+    "full",
+    "recommended",
+    "all",
+    "none",
+    "run",
+    "priors",
+    "variance",
+    "blocks",
+    "parts",
+    "controls",
+    "probs",
+    "changes",
+    "logits",
+    "labels",
+)
 
 def _group_names(groups: dict) -> bool:
     fits = lambda name: isinstance(name, str) and re.fullmatch(r"\w[\w +-]{0,39}", name) and name not in TAKEN
@@ -134,22 +162,60 @@ def _group_names(groups: dict) -> bool:
 COUNT, SIZE, TEXT = integer(1, 100_000), integer(0, 2**31 - 1), Constraint(_named, "a name or a path")
 OPTIONAL = Constraint(lambda v: not v or _named(v), "empty, a name or a path")
 CONSTRAINTS = {
-    "dataset": TEXT, "model": TEXT, "adapter": OPTIONAL, "label_column": OPTIONAL, "device": TEXT, "output_dir": TEXT,
-    "max_classes": SIZE, "train_size": SIZE, "validation_size": SIZE, "test_size": SIZE, "image_size": integer(0, 8192),
-    "test_noise": number(0, 1000), "rank": integer(1, 8192), "alpha": number(0, 1e6, above=True), "lora_dropout": Constraint(lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "target_modules": Constraint(lambda v: v and all(isinstance(t, str) and _named(t) for t in v), "a list of roles or module names"),
-    "epochs": COUNT, "batch_size": COUNT, "learning_rate": number(0, 100, above=True), "prior_precision": number(0, 1e12), "checkpoint": choice("best", "last"),
-    "structure": Constraint(_is_structure, f"one of {tuple(STRUCTURES)}, or module:Class of a Structure"), "curvature": choice("exact", "mc"), "curvature_samples": COUNT, "kfac": choice("expand", "reduce"),
-    "laplace_prior_precision": Constraint(lambda v: v in RULES if isinstance(v, str) else PRIOR.holds(v), f"{PRIOR.expected}, or one of {RULES}"),
-    "prior_grid": Constraint(_is_grid, f"a list of at most 100 numbers that differ in six digits, each {PRIOR.expected}"),
-    "predictives": several("linearised", "sampled", at_least=1), "samples": COUNT,
+    "dataset": TEXT,
+    "model": TEXT,
+    "adapter": OPTIONAL,
+    "label_column": OPTIONAL,
+    "device": TEXT,
+    "output_dir": TEXT,
+    "max_classes": SIZE,
+    "train_size": SIZE,
+    "validation_size": SIZE,
+    "test_size": SIZE,
+    "image_size": integer(0, 8192),
+    "test_noise": number(0, 1000),
+    "rank": integer(1, 8192),
+    "alpha": number(0, 1e6, above=True),
+    "lora_dropout": Constraint(lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "target_modules": Constraint(
+        lambda v: v and all(isinstance(t, str) and _named(t) for t in v), "a list of roles or module names"
+    ),
+    "epochs": COUNT,
+    "batch_size": COUNT,
+    "learning_rate": number(0, 100, above=True),
+    "prior_precision": number(0, 1e12),
+    "checkpoint": choice("best", "last"),
+    "structure": Constraint(_is_structure, f"one of {tuple(STRUCTURES)}, or module:Class of a Structure"),
+    "curvature": choice("exact", "mc"),
+    "curvature_samples": COUNT,
+    "kfac": choice("expand", "reduce"),
+    "laplace_prior_precision": Constraint(
+        lambda v: v in RULES if isinstance(v, str) else PRIOR.holds(v), f"{PRIOR.expected}, or one of {RULES}"
+    ),
+    "prior_grid": Constraint(
+        _is_grid, f"a list of at most 100 numbers that differ in six digits, each {PRIOR.expected}"
+    ),
+    "predictives": several("linearised", "sampled", at_least=1),
+    "samples": COUNT,
     "link_draws": Constraint(lambda v: 4 <= v <= 100_000 and v % 2 == 0, "an even number from 4 to 100000"),
-    "subsets": integer(0, 65536), "bins": integer(1, 10_000), "metric": choice(*RANKING), "bootstrap": integer(100, 1_000_000), "smallest_gain": number(0, 1, above=True),
-    "baselines": several("mc-dropout", "ensemble"), "ensemble_size": integer(2, 1000), "sampled_parts": Constraint(lambda v: True, "true or false"),
+    "subsets": integer(0, 65536),
+    "bins": integer(1, 10_000),
+    "metric": choice(*RANKING),
+    "bootstrap": integer(100, 1_000_000),
+    "smallest_gain": number(0, 1, above=True),
+    "baselines": several("mc-dropout", "ensemble"),
+    "ensemble_size": integer(2, 1000),
+    "sampled_parts": Constraint(lambda v: True, "true or false"),
     "layers": Constraint(_layer_numbers, "a list of layer numbers"),
-    "groups": Constraint(lambda v: _group_names(v) and all(isinstance(l, list) and l and _layer_numbers(l) for l in v.values()),
-                         f"named lists of layer numbers; names have 1 to 40 letters, digits, spaces, + and -, and are none of {', '.join(TAKEN)}"),
-    "seed": integer(0, 2**31 - 1), "precision": choice("auto", "float32", "bfloat16"), "engine": choice("auto", "reverse", "forward"), "memory_budget": number(0, 1e6),
+    "groups": Constraint(
+        lambda v: _group_names(v) and all(isinstance(l, list) and l and _layer_numbers(l) for l in v.values()),
+        "named lists of layer numbers; names have 1 to 40 letters, digits, spaces, + and -, and are none of"
+        f" {', '.join(TAKEN)}",
+    ),
+    "seed": integer(0, 2**31 - 1),
+    "precision": choice("auto", "float32", "bfloat16"),
+    "engine": choice("auto", "reverse", "forward"),
+    "memory_budget": number(0, 1e6),
 }
 
 # %% ../nbs/07_config.ipynb #68cbe3cf
@@ -157,10 +223,23 @@ def check_config(config: Config) -> None:
     "Raise `ValueError` naming the first parameter whose value no run could use."
     def need(ok, name, expected):
         if not ok: raise ValueError(f"{name}={shown(getattr(config, name))}; expected {expected}")
-    for name, constraint in CONSTRAINTS.items(): need(constraint.holds(getattr(config, name)), name, constraint.expected)
-    need(config.model != "tiny-vit" or not config.image_size, "image_size", "0 with model='tiny-vit', which takes 8x8 images only")
-    need("mc-dropout" not in config.baselines or config.lora_dropout > 0, "lora_dropout", "a positive number with baselines=['mc-dropout']")
-    need("ensemble" not in config.baselines or not config.adapter, "adapter", "none with baselines=['ensemble'], which trains its members as this run trains its MAP")
+    for name, constraint in CONSTRAINTS.items():
+        need(constraint.holds(getattr(config, name)), name, constraint.expected)
+    need(
+        config.model != "tiny-vit" or not config.image_size,
+        "image_size",
+        "0 with model='tiny-vit', which takes 8x8 images only",
+    )
+    need(
+        "mc-dropout" not in config.baselines or config.lora_dropout > 0,
+        "lora_dropout",
+        "a positive number with baselines=['mc-dropout']",
+    )
+    need(
+        "ensemble" not in config.baselines or not config.adapter,
+        "adapter",
+        "none with baselines=['ensemble'], which trains its members as this run trains its MAP",
+    )
 
 def shown(value) -> str:
     "A value as it is told in a message, cut when it is long."
@@ -183,19 +262,27 @@ def check_names(names) -> None:
     "Raise `ValueError` naming the first that is no parameter, before anything is done with it."
     known = [f.name for f in fields(Config)]
     for name in sorted(map(str, names)):
-        if name not in known: raise ValueError(f"unknown parameter {name if name.isidentifier() else shown(name)}; expected one of {', '.join(known)}")
+        if name not in known:
+            raise ValueError(
+                f"unknown parameter {name if name.isidentifier() else shown(name)}; expected one of {', '.join(known)}"
+            )
 
 def config_from(
     values: dict,  # parameter name -> value
 ) -> Config:
-    "A checked `Config`. Raises `ValueError` for an unknown name or a value of the wrong type, naming it and what would be right."
+    """A checked `Config`. Raises `ValueError` for an unknown name or a value of the wrong type, naming it and what
+    would be right."""
     check_names(values)
     clean = {}
     for f in fields(Config):
         if f.name not in values: continue
         value, kind = values[f.name], f.type
-        if kind is float or (kind not in (str, int, list, dict, bool) and float in get_args(kind)): value = _number(value)
-        if not _fits(value, kind): raise ValueError(f"{f.name}={shown(value)} is of type {type(value).__name__}; expected {getattr(kind, '__name__', kind)}")
+        if kind is float or (kind not in (str, int, list, dict, bool) and float in get_args(kind)):
+            value = _number(value)
+        if not _fits(value, kind):
+            raise ValueError(
+                f"{f.name}={shown(value)} is of type {type(value).__name__}; expected {getattr(kind, '__name__', kind)}"
+            )
         clean[f.name] = list(value) if kind is list else value
     return Config(**clean)
 
@@ -203,21 +290,34 @@ def config_from(
 def check_assignments(source: str) -> None:
     "Raise `ValueError` when code is anything but literals assigned to names of parameters."
     try: statements = ast.parse(source).body
-    except SyntaxError as e: raise ValueError(f"the parameters do not read as assignments ({e.msg}); expected names with plain values") from None
+    except SyntaxError as e:
+        what = f"the parameters do not read as assignments ({e.msg})"
+        raise ValueError(f"{what}; expected names with plain values") from None
     for s in statements:
         named = isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name)
-        if not named: raise ValueError(f"the parameters hold code, {shown(ast.unparse(s))}; expected names with plain values")
+        if not named:
+            raise ValueError(f"the parameters hold code, {shown(ast.unparse(s))}; expected names with plain values")
         check_names([s.targets[0].id])
-        if not _is_literal(s.value): raise ValueError(f"{s.targets[0].id}={shown(ast.unparse(s.value))} is code; expected a plain value")
+        if not _is_literal(s.value):
+            raise ValueError(f"{s.targets[0].id}={shown(ast.unparse(s.value))} is code; expected a plain value")
 
 def _is_literal(node: ast.AST) -> bool:
     "A constant, a list or mapping of such, or papermill's way to write infinity and not-a-number."
     if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "float" and not node.keywords and [getattr(a, "value", None) for a in node.args] in (["inf"], ["-inf"], ["nan"])
+        return (
+            isinstance(node.func, ast.Name)
+            and node.func.id == "float"
+            and not node.keywords
+            and [getattr(a, "value", None) for a in node.args] in (["inf"], ["-inf"], ["nan"])
+        )
     if isinstance(node, ast.Constant): return True
     if isinstance(node, ast.UnaryOp): return isinstance(node.op, ast.USub) and _is_literal(node.operand)
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)): return all(map(_is_literal, node.elts))
-    return isinstance(node, ast.Dict) and all(k is not None and _is_literal(k) for k in node.keys) and all(map(_is_literal, node.values))
+    return (
+        isinstance(node, ast.Dict)
+        and all(k is not None and _is_literal(k) for k in node.keys)
+        and all(map(_is_literal, node.values))
+    )
 
 def guard_parameters(shell) -> None:
     "Make an IPython shell refuse a cell that papermill wrote unless it holds parameters and nothing else."
@@ -237,8 +337,10 @@ def read_config(path: str | Path) -> dict:
         text = Path(path).read_text(encoding="utf-8")
         values = yaml.safe_load(text)
     except FileNotFoundError: raise Missing(f"{path} is missing") from None
-    except (yaml.YAMLError, ValueError, OSError, RecursionError) as e: raise Damaged(f"{path} is damaged ({' '.join(str(e).split())[:100]})") from None
-    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values): raise Damaged(f"{path} is damaged (it holds no parameters)")
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as e:
+        raise Damaged(f"{path} is damaged ({' '.join(str(e).split())[:100]})") from None
+    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+        raise Damaged(f"{path} is damaged (it holds no parameters)")
     told = re.match(r"# checksum (\w+)", text)
     if told and told[1] != digest(values): raise Damaged(f"{path} is damaged (its values do not fit its checksum)")
     return values
@@ -249,23 +351,40 @@ def check_place(output_dir: str) -> None:
     folder = Path(output_dir).absolute()
     try:
         there = next(p for p in (folder, *folder.parents) if p.exists())
-        if not there.is_dir(): raise ValueError(f"output_dir={shown(output_dir)}: {there} is a file; expected a folder, or a path where one can be made")
+        if not there.is_dir():
+            raise ValueError(
+                f"output_dir={shown(output_dir)}: {there} is a file; expected a folder, or a path where one can be made"
+            )
         longest = os.pathconf(there, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     except OSError as e:
-        raise ValueError(f"output_dir={shown(output_dir)} cannot be a folder ({os.strerror(e.errno) if e.errno else e}); expected a path where one can be made") from None
-    if any(len(os.fsencode(part)) > longest for part in folder.parts): raise ValueError(f"output_dir={shown(output_dir)}: a name in it is longer than {longest} bytes; expected a shorter one")
-    if not os.access(there, os.W_OK | os.X_OK): raise ValueError(f"output_dir={shown(output_dir)}: {there} may not be written; expected a folder that may")
+        raise ValueError(
+            f"output_dir={shown(output_dir)} cannot be a folder ({os.strerror(e.errno) if e.errno else e}); expected a"
+            " path where one can be made"
+        ) from None
+    if any(len(os.fsencode(part)) > longest for part in folder.parts):
+        raise ValueError(
+            f"output_dir={shown(output_dir)}: a name in it is longer than {longest} bytes; expected a shorter one"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"output_dir={shown(output_dir)}: {there} may not be written; expected a folder that may")
 
 def check_folder(config: Config) -> None:
-    "Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's results, or cannot be."
+    """Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's
+    results, or cannot be."""
     check_place(config.output_dir)
     folder, mine = Path(config.output_dir), identity(config)
     theirs = or_none(lambda: read_config(folder / "config.yaml"))
-    if theirs is None: theirs = getattr(or_none(lambda: read_json(folder / "layer_wise_results.json")), "get", lambda k: None)("config")
+    if theirs is None:
+        theirs = getattr(or_none(lambda: read_json(folder / "layer_wise_results.json")), "get", lambda k: None)(
+            "config"
+        )
     if not isinstance(theirs, dict): return  # every file says itself what it was made from
     for k in sorted({*mine, *theirs}):
         if mine.get(k) != theirs.get(k):
-            raise ValueError(f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has {k}={shown(mine.get(k))}; expected an empty folder or the same configuration")
+            raise ValueError(
+                f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has"
+                f" {k}={shown(mine.get(k))}; expected an empty folder or the same configuration"
+            )
 
 # %% ../nbs/07_config.ipynb #b45abed4
 def claim_folder(config: Config, device: torch.device) -> Path:
@@ -289,13 +408,22 @@ def describe_machine(device: torch.device) -> dict:
     cpu = next((l.split(":")[1].strip() for l in told if l.startswith("model name")), platform.processor())
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     packages = ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch", "datasets", "numpy")
-    return {"device": str(device), "gpu": gpu, "cpu": cpu, "threads": torch.get_num_threads(), "system": platform.platform(), "python": platform.python_version(),
-            "packages": {p: version(p) for p in packages}}
+    return {
+        "device": str(device),
+        "gpu": gpu,
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {p: version(p) for p in packages},
+    }
 
 def _peak_memory_gb() -> float | None:
     try: import resource
     except ImportError: return None  # Windows
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if platform.system() == "Linux" else 30)), 2)
+    return round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if platform.system() == "Linux" else 30)), 2
+    )
 
 @contextmanager
 def timed(folder: Path, stage: str):
@@ -321,14 +449,17 @@ def hold(output_dir: str):
     except Timeout:
         try: holder = str(json.loads((folder / ".lock.json").read_text())["holder"])[:200]
         except (OSError, ValueError, KeyError, TypeError): holder = "another process"
-        raise ValueError(f"output_dir={output_dir!r} is being written by {holder}; expected a folder of its own, or to wait until that run has ended") from None
+        expected = "a folder of its own, or to wait until that run has ended"
+        raise ValueError(f"output_dir={output_dir!r} is being written by {holder}; expected {expected}") from None
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        write_atomically(folder / ".lock.json", lambda p: p.write_text(json.dumps({"holder": f"process {os.getpid()} on {socket.gethostname()}, since {since}"})))
+        text = json.dumps({"holder": f"process {os.getpid()} on {socket.gethostname()}, since {since}"})
+        write_atomically(folder / ".lock.json", lambda p: p.write_text(text))
         yield
     finally:
         (folder / ".lock.json").unlink(missing_ok=True)
-        if fresh and all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)  # a run that was refused leaves nothing
+        # a run that was refused leaves nothing
+        if fresh and all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 # %% ../nbs/07_config.ipynb #c3d7f9d0
@@ -339,7 +470,10 @@ def find_device(name: str) -> torch.device:
     except RuntimeError as e: raise ValueError(f"device={name!r}; expected 'auto', 'cpu', 'cuda' or 'mps'") from e
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (device.index or 0) >= max(torch.cuda.device_count(), 1):
-        raise ValueError(f"device={name!r} is not available on this machine; expected 'auto' or one of {[k for k, v in there.items() if v]}")
+        raise ValueError(
+            f"device={name!r} is not available on this machine; expected 'auto' or one of"
+            f" {[k for k, v in there.items() if v]}"
+        )
     return device
 
 def pass_dtype(
@@ -347,5 +481,6 @@ def pass_dtype(
     device: torch.device,
 ) -> torch.dtype:
     "What forwards and backwards compute in."
-    if precision == "auto": precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return getattr(torch, precision)

@@ -40,7 +40,8 @@ class _Tap(torch.autograd.Function):
 
 
 class _SiteMap(torch.autograd.Function):
-    "`h @ weight.T + bias` whose backward calls `see(h, g[k,...])`. `leaf` carries the need for a gradient where `h` has none: in the first adapted layer."
+    """`h @ weight.T + bias` whose backward calls `see(h, g[k,...])`. `leaf` carries the need for a gradient where `h`
+    has none: in the first adapted layer."""
 
     @staticmethod
     def forward(ctx, h, weight, bias, leaf, see):
@@ -74,15 +75,18 @@ class _AttentionBackward(torch.autograd.Function):
     def vmap(info, in_dims, g, q, k, v, P, o, scale):
         g = g.movedim(in_dims[0], 0)
         K, n, heads, t, d = g.shape
-        out = [z.new_empty(K, n, z.shape[2], heads, z.shape[3]).transpose(2, 3) for z in (q, k, v)]  # in the layout of the projections
-        most = 2 ** 20 // (K * P.shape[-2] * P.shape[-1]) if g.device.type == "cpu" else n * heads  # what stays in a CPU's cache
+        # in the layout of the projections
+        out = [z.new_empty(K, n, z.shape[2], heads, z.shape[3]).transpose(2, 3) for z in (q, k, v)]
+        # what stays in a CPU's cache
+        most = 2 ** 20 // (K * P.shape[-2] * P.shape[-1]) if g.device.type == "cpu" else n * heads
         for i, j in _head_slices(n, heads, most):
             G, p = g[:, i, j].permute(1, 2, 0, 3, 4).contiguous(), P[i, j]
             S = (G.flatten(2, 3) @ v[i, j].transpose(-1, -2)).unflatten(2, (K, t))
             S.sub_((G * o[i, j, None]).sum(-1, keepdim=True)).mul_(p[:, :, None])
             of_q = (S.flatten(2, 3) @ (k[i, j] * scale)).unflatten(2, (K, t))
             of_k = S.transpose(-1, -2) @ (q[i, j, None] * scale)
-            of_v = (G.transpose(-1, -2).flatten(2, 3) @ p).unflatten(2, (K, d)).transpose(-1, -2)  # all cotangents in one product
+            # all cotangents in one product
+            of_v = (G.transpose(-1, -2).flatten(2, 3) @ p).unflatten(2, (K, d)).transpose(-1, -2)
             parts = of_q, of_k, of_v
             for whole, part in zip(out, parts): whole[:, i, j] = part.permute(2, 0, 1, 3, 4)
         return tuple(out), (0, 0, 0)
@@ -116,11 +120,17 @@ class _Elementwise(torch.autograd.Function):
 
 # %% ../nbs/04_curvature.ipynb #b9fe9b03
 class _Batchable(TorchFunctionMode):
-    "Exchange attention and GELU, where a gradient will pass, for what batches well; anything unusual (masks, dropout, shared heads) is left alone."
+    """Exchange attention and GELU, where a gradient will pass, for what batches well; anything unusual (masks, dropout,
+    shared heads) is left alone."""
 
     def __torch_function__(self, f, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if f is nn.functional.scaled_dot_product_attention and any(a.requires_grad for a in args[:3]) and len(args) == 3 and args[0].shape[1] == args[1].shape[1]:
+        if (
+            f is nn.functional.scaled_dot_product_attention
+            and any(a.requires_grad for a in args[:3])
+            and len(args) == 3
+            and args[0].shape[1] == args[1].shape[1]
+        ):
             if kwargs.get("attn_mask") is None and not kwargs.get("dropout_p") and not kwargs.get("is_causal"):
                 return _Attention.apply(*args, kwargs.get("scale") or args[0].shape[-1] ** -0.5)
         if f is nn.functional.gelu and args[0].requires_grad:
@@ -130,7 +140,9 @@ class _Batchable(TorchFunctionMode):
         return f(*args, **kwargs)
 
 # %% ../nbs/04_curvature.ipynb #2a80e22e
-def _visible(classifier: Classifier, n: int, layers: set[int], leaf: Tensor, visit: Callable) -> dict[nn.Module, Callable]:
+def _visible(
+    classifier: Classifier, n: int, layers: set[int], leaf: Tensor, visit: Callable
+) -> dict[nn.Module, Callable]:
     "Forwards of all sites: merged, and visible in `layers`."
     def forward_of(site):
         module, weight = classifier.network.get_submodule(site.name), classifier.map_weight(site).detach()
@@ -140,8 +152,13 @@ def _visible(classifier: Classifier, n: int, layers: set[int], leaf: Tensor, vis
         def see(h, g):
             a, g = tokens(h), tokens(g, len(g))
             if site.layer in layers: visit(site, ((g @ (site.scaling * B), a), (g, site.scaling * (a @ A.T))))
-        return lambda h, *args, **kwargs: _SiteMap.apply(h, weight, bias, leaf, see) if site.layer >= min(layers) else nn.functional.linear(h, weight, bias)
+        return lambda h, *args, **kwargs: (
+            _SiteMap.apply(h, weight, bias, leaf, see)
+            if site.layer >= min(layers)
+            else nn.functional.linear(h, weight, bias)
+        )
     return {classifier.network.get_submodule(s.name): forward_of(s) for s in classifier.sites}
+
 
 @contextmanager
 def _seeing_features(classifier: Classifier, seen: list):
@@ -154,17 +171,28 @@ def stream_gradients(
     classifier: Classifier,
     x: Batch,  # pixel values
     cotangents: Callable,  # logits[n,c] -> [k,n,c], the k directions to pull back
-    visit: Callable,  # called as visit(site, pairs, first); pairs are (gradient[k,n,t,o], input[n,t,i]) of A and of B, `first` the number of the chunk's first direction
+    visit: Callable,  # visit(site, pairs, first): (gradient[k,n,t,o], input[n,t,i]) of A and B, first direction
     layers: tuple[int, ...] = (),  # to visit; all by default
     rows: int = 0,  # images times directions to carry at once; 0 for all
     at_head: bool = False,  # go back from the head's input: `cotangents` gets features[n,d] then
 ) -> Float[Tensor, "n c"]:
-    "One forward, and one vectorised backward for each chunk of directions; returns the logits. The sum over tokens of gradient times input is the derivative with respect to the weight."
+    """One forward, and one vectorised backward for each chunk of directions; returns the logits. The sum over tokens of
+    gradient times input is the derivative with respect to the weight."""
     first, features = 0, []
     leaf = torch.zeros((), dtype=classifier.dtype, device=classifier.device, requires_grad=True)
-    forwards = _visible(classifier, len(x), set(layers or classifier.layers), leaf, lambda site, pairs: visit(site, pairs, first))
+    forwards = _visible(
+        classifier, len(x), set(layers or classifier.layers), leaf, lambda site, pairs: visit(site, pairs, first)
+    )
     watching = _seeing_features(classifier, features) if at_head else nullcontext()
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _Batchable(), replaced(forwards), skipping_unread_tokens(classifier), watching: logits = classifier.network(x)
+    with (
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        _Batchable(),
+        replaced(forwards),
+        skipping_unread_tokens(classifier),
+        watching,
+    ):
+        logits = classifier.network(x)
     end = features[0] if at_head else logits
     pull = lambda v: torch.autograd.grad(end, leaf, v, retain_graph=True)
     for chunk in cotangents(end.detach()).split(max(rows // len(x), 1) if rows else len(logits[0]) + len(end[0])):
@@ -217,7 +245,8 @@ def exact_columns(
     tolerance: float = 0.0,  # share of the batch's trace of Lambda that may be folded
     generator: torch.Generator | None = None,  # of the signs
 ) -> tuple[Float[Tensor, "k n c"], Int[Tensor, "n"]]:
-    "Columns of a square root of `diag(p) - p p^T` for each example, largest first and padded with zeros, and how many each example has. The smallest are folded into one with random signs."
+    """Columns of a square root of `diag(p) - p p^T` for each example, largest first and padded with zeros, and how many
+    each example has. The smallest are folded into one with random signs."""
     p = logits.softmax(-1)
     size = p * (1 - 2 * p + (p ** 2).sum(-1, keepdim=True))  # squared norm of column k: p_k ||e_k - p||^2
     flat, _ = size.flatten().sort()
@@ -261,7 +290,8 @@ def kron_factors(
     n_data: int,  # size of the whole data set, N
     approximation: str = "expand",  # 'expand' or 'reduce'
 ) -> tuple[Float[Tensor, "o o"], Float[Tensor, "i i"]]:
-    "K-FAC factors of one weight for one batch, scaled so that factors of several batches add up (Eschenhagen et al. 2023), in float32 or better."
+    """K-FAC factors of one weight for one batch, scaled so that factors of several batches add up (Eschenhagen et al.
+    2023), in float32 or better."""
     accumulate = torch.promote_types(grad.dtype, torch.float32)
     if approximation == "reduce": grad, inp = grad.sum(2, keepdim=True), inp.mean(1, keepdim=True)
     tokens = inp.shape[1]
@@ -279,7 +309,10 @@ def rows_per_pass(
     "How many images (or images times directions) to carry at once, at least 1."
     widest, hooks = [0], []
     for m in classifier.network.modules():
-        if isinstance(m, nn.Linear): hooks.append(m.register_forward_hook(lambda mod, args, out: widest.append(out.numel() * out.element_size())))
+        if isinstance(m, nn.Linear):
+            hooks.append(
+                m.register_forward_hook(lambda mod, args, out: widest.append(out.numel() * out.element_size()))
+            )
     try:
         with torch.no_grad(), merged(classifier): classifier.network(x)
     finally:
@@ -301,50 +334,57 @@ def packs(
     count: Int[Tensor, "n"],  # directions each image needs, at least 1
     rows: int,  # most images times directions in one pass
 ) -> list[Int[Tensor, "m"]]:
-    "Images in groups of similar need (no image less than two thirds of the largest), none larger than `rows` (or one image)."
+    """Images in groups of similar need (no image less than two thirds of the largest), none larger than `rows` (or one
+    image)."""
     out, order = [], count.argsort(stable=True)
     while len(order):
         need = count[order]
-        fits = ((torch.arange(1, len(order) + 1, device=count.device) * need <= rows) & (2 * need <= 3 * need[0])).sum().clamp_min(1)
+        fits = (
+            ((torch.arange(1, len(order) + 1, device=count.device) * need <= rows) & (2 * need <= 3 * need[0]))
+            .sum()
+            .clamp_min(1)
+        )
         out.append(order[:fits])
         order = order[fits:]
     return out
 
 # %% ../nbs/04_curvature.ipynb #d58cdbff
 class LoRAGGN(GGNInterface):
-    "Generalised Gauss-Newton blocks over LoRA weights for laplace-torch: pass it as `backend`, with `backend_kwargs={'classifier': ...}`."
+    """Generalised Gauss-Newton blocks over LoRA weights for laplace-torch: pass it as `backend`, with
+    `backend_kwargs={'classifier': ...}`."""
 
     def __init__(
         self,
         model: nn.Module,  # `classifier.network`
         likelihood: str,  # 'classification'
-        classifier: Classifier = None,
+        classifier: Classifier | None = None,  # required, by name, as laplace-torch hands it on
         samples: int = 0,  # labels drawn for each image ('mc'); 0 for exact columns
         tolerance: float = 0.0,  # see `exact_columns`
         approximation: str = "expand",  # of `kron`: 'expand' or 'reduce'
         seed: int = 0,  # of drawn labels and signs
         memory_budget: float = 0.0,  # GB, see `rows_per_pass`
-        engine: Classifier = None,  # the same classifier in another precision, for the passes
+        engine: Classifier | None = None,  # the same classifier in another precision, for the passes
         **kwargs,
     ):
         super().__init__(model, likelihood, stochastic=samples > 0, num_samples=samples, **kwargs)
-        if approximation not in ("expand", "reduce"): raise ValueError(f"approximation={approximation!r}; expected 'expand' or 'reduce'")
+        if approximation not in ("expand", "reduce"):
+            raise ValueError(f"approximation={approximation!r}; expected 'expand' or 'reduce'")
         self.classifier, self.tolerance, self.approximation = engine or classifier, tolerance, approximation
         self.generator = torch.Generator(classifier.device).manual_seed(seed)
         self.memory_budget, self.rows, self.batch = memory_budget, 0, 0
 
-    def diag(self, x: Tensor, y: Int[Tensor, "n"], **kwargs) -> tuple[Tensor, Float[Tensor, "p"]]:
+    def diag(self, x: Batch, y: Int[Tensor, "n"], **kwargs) -> tuple[Tensor, Float[Tensor, "p"]]:
         "Summed loss and GGN diagonal of a batch."
         loss, blocks = self._blocks(self.classifier, x, y, lambda grad, inp: (diag_block(grad, inp),))
         return loss, torch.cat([b.flatten() for b, in blocks])
 
-    def kron(self, x: Tensor, y: Int[Tensor, "n"], N: int, **kwargs) -> tuple[Tensor, Kron]:
+    def kron(self, x: Batch, y: Int[Tensor, "n"], N: int, **kwargs) -> tuple[Tensor, Kron]:
         "Summed loss and K-FAC factors of a batch out of `N` examples."
         whole = replace(self.classifier, class_token=False)
         loss, blocks = self._blocks(whole, x, y, lambda grad, inp: kron_factors(grad, inp, N, self.approximation))
         return loss, Kron([list(b) for b in blocks])
 
-    def _blocks(self, classifier: Classifier, x: Tensor, y: Tensor, block: Callable) -> tuple[Tensor, list]:
+    def _blocks(self, classifier: Classifier, x: Batch, y: Tensor, block: Callable) -> tuple[Tensor, list]:
         "Blocks of every LoRA weight in the network's parameter order."
         self.rows = self.rows or rows_per_pass(classifier, x[:1], self.memory_budget)
         (logits, found), self.rows = halving(self.rows, lambda rows: self._attempt(classifier, x, block, rows))
@@ -352,7 +392,7 @@ class LoRAGGN(GGNInterface):
         self.batch += 1
         return self.lossfunc(logits, y), [found[n] for n, p in self.model.named_parameters() if p.requires_grad]
 
-    def _attempt(self, classifier: Classifier, x: Tensor, block: Callable, rows: int) -> tuple[Tensor, dict]:
+    def _attempt(self, classifier: Classifier, x: Batch, block: Callable, rows: int) -> tuple[Tensor, dict]:
         found, logits = {}, map_logits(classifier, x, rows)
         columns, count = self._columns(logits)
 
@@ -370,14 +410,27 @@ class LoRAGGN(GGNInterface):
 
     def _columns(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         if not self.stochastic: return exact_columns(logits, self.tolerance, self.generator)
-        return mc_columns(logits, self.num_samples, self.generator), torch.full((len(logits),), self.num_samples, device=logits.device)
+        return mc_columns(logits, self.num_samples, self.generator), torch.full(
+            (len(logits),), self.num_samples, device=logits.device
+        )
 
-    def _check_finite(self, x: Tensor, logits: Tensor, found: dict) -> None:
+    def _check_finite(self, x: Batch, logits: Tensor, found: dict) -> None:
         "Raise `FloatingPointError` naming the batch and the layer."
         sites, finite = self.classifier.sites, lambda *tensors: torch.stack([t.isfinite().all() for t in tensors]).all()
-        fine, *at = torch.stack([finite(logits), *(finite(*(t for p in s.parameters for t in found[p])) for s in sites)]).tolist()  # one question to the device
-        if not fine: raise FloatingPointError(f"curvature: the logits of batch {self.batch} are not finite: {first_broken_layer(self.model, x)}; the MAP has diverged")
-        if not all(at): raise FloatingPointError(f"curvature: batch {self.batch} gives values that are not finite in layer {(s := sites[at.index(False)]).layer} ({s.projection})")
+        # one question to the device
+        fine, *at = torch.stack(
+            [finite(logits), *(finite(*(t for p in s.parameters for t in found[p])) for s in sites)]
+        ).tolist()
+        if not fine:
+            raise FloatingPointError(
+                f"curvature: the logits of batch {self.batch} are not finite: {first_broken_layer(self.model, x)}; the"
+                " MAP has diverged"
+            )
+        if not all(at):
+            raise FloatingPointError(
+                f"curvature: batch {self.batch} gives values that are not finite in layer"
+                f" {(s := sites[at.index(False)]).layer} ({s.projection})"
+            )
 
 # %% ../nbs/04_curvature.ipynb #91ebbf99
 @torch.no_grad()
@@ -387,4 +440,5 @@ def map_logits(
     rows: int = 0,  # images at once; 0 for all
 ) -> Float[Tensor, "n c"]:
     "Logits at the MAP."
-    with merged(classifier), skipping_unread_tokens(classifier): return torch.cat([classifier.network(part) for part in x.split(rows or len(x))])
+    with merged(classifier), skipping_unread_tokens(classifier):
+        return torch.cat([classifier.network(part) for part in x.split(rows or len(x))])

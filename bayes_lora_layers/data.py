@@ -35,7 +35,10 @@ class Splits:
     classes: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.train):,} train, {len(self.validation):,} validation, {counted(len(self.test), 'test image')} in {len(self.classes)} classes"
+        return (
+            f"{len(self.train):,} train, {len(self.validation):,} validation, {counted(len(self.test), 'test image')}"
+            f" in {len(self.classes)} classes"
+        )
 
 # %% ../nbs/01_data.ipynb #887cb567
 def digits_pool() -> Dataset:
@@ -52,9 +55,11 @@ def stratified_cut(
     size: int,  # rows in the first part
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Row numbers of two disjoint parts, the first with `size` rows and each class's share to within one. Raises `ValueError` when there are too few rows."
+    """Row numbers of two disjoint parts, the first with `size` rows and each class's share to within one. Raises
+    `ValueError` when there are too few rows."""
     labels = np.asarray(labels)
-    if not 0 < size < len(labels): raise ValueError(f"cannot take {size} of {len(labels)} images and leave some; expected 1 to {len(labels) - 1}")
+    if not 0 < size < len(labels):
+        raise ValueError(f"cannot take {size} of {len(labels)} images and leave some; expected 1 to {len(labels) - 1}")
     order = np.random.default_rng(seed).permutation(len(labels))
     rank = np.empty(len(labels))
     for c in np.unique(labels):  # position of each image within its class, in [0, 1)
@@ -79,27 +84,36 @@ def digits_parts(
 def read_source(
     name: str,  # Hub name, or path of a local folder
 ) -> DatasetDict:
-    "All splits of a data set. Raises `ValueError` naming the source when it is neither a readable folder nor a Hub data set."
+    """All splits of a data set. Raises `ValueError` naming the source when it is neither a readable folder nor a Hub
+    data set."""
     folder = Path(name)
     try:
         if (folder / "dataset_dict.json").exists(): return DatasetDict.load_from_disk(name)
-        if folder.is_dir() and not list(folder.rglob("*.parquet")): return datasets.load_dataset("imagefolder", data_dir=name)
+        if folder.is_dir() and not list(folder.rglob("*.parquet")):
+            return datasets.load_dataset("imagefolder", data_dir=name)
         return datasets.load_dataset(name)
     except Exception as e:
-        kinds = "'digits', a Hub data set such as 'uoft-cs/cifar100', or a folder with Parquet files or one folder of images for each class"
-        raise ValueError(f"dataset={name!r} cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]}); expected {kinds}") from e
+        kinds = (
+            "'digits', a Hub data set such as 'uoft-cs/cifar100', or a folder with Parquet files or one folder of"
+            " images for each class"
+        )
+        raise ValueError(
+            f"dataset={name!r} cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]}); expected {kinds}"
+        ) from e
 
 # %% ../nbs/01_data.ipynb #01bacd6c
 def find_columns(
     features: Features,
     label_column: str = "",  # needed only when several columns hold class labels
 ) -> tuple[str, str]:
-    "Names of the image and the label column, found by feature type. Raises `ValueError` listing the columns when there is none or the choice is open."
+    """Names of the image and the label column, found by feature type. Raises `ValueError` listing the columns when
+    there is none or the choice is open."""
     kinds = ", ".join(f"{k} ({type(v).__name__})" for k, v in features.items())
     images = [k for k, v in features.items() if isinstance(v, Image)]
     labels = [k for k, v in features.items() if isinstance(v, ClassLabel)]
     if not images: raise ValueError(f"dataset has no image column; its columns are {kinds}; expected one of type Image")
-    if not labels: raise ValueError(f"dataset has no label column; its columns are {kinds}; expected one of type ClassLabel")
+    if not labels:
+        raise ValueError(f"dataset has no label column; its columns are {kinds}; expected one of type ClassLabel")
     if label_column and label_column not in labels:
         raise ValueError(f"label_column={label_column!r} is not a class label; expected one of {labels}")
     if not label_column and len(labels) > 1:  # CIFAR-100 has fine_label and coarse_label: the finest is the task
@@ -108,16 +122,22 @@ def find_columns(
 
 # %% ../nbs/01_data.ipynb #ad332aef
 def _limit(data: Dataset, size: int, seed: int, what: str) -> Dataset:
-    if not 0 <= size <= len(data): raise ValueError(f"{what}={size}; expected 0 for all images of the split, or 1 to {len(data)}")
+    if not 0 <= size <= len(data):
+        raise ValueError(f"{what}={size}; expected 0 for all images of the split, or 1 to {len(data)}")
     return data if size in (0, len(data)) else data.select(stratified_cut(np.array(data["label"]), size, seed)[0])
 
 def _tidy(source: DatasetDict, label_column: str, max_classes: int) -> tuple[DatasetDict, tuple[str, ...]]:
-    "Columns renamed to image and label, all else dropped, every split with the class numbers of the training split, only the first `max_classes` classes kept."
+    """Columns renamed to image and label, all else dropped, every split with the class numbers of the training split,
+    only the first `max_classes` classes kept."""
     reference = source["train" if "train" in source else next(iter(source))]
     image, label = find_columns(reference.features, label_column)
     names = tuple(reference.features[label].names)
     if len(names) < 2: raise ValueError(f"dataset has only one class, {names[0]!r}; expected at least two")
-    if len(set(names)) < len(names): raise ValueError(f"dataset: class {Counter(names).most_common(1)[0][0]!r} is named twice; expected another name for each class")
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"dataset: class {Counter(names).most_common(1)[0][0]!r} is named twice; expected another name for each"
+            " class"
+        )
     source = DatasetDict({k: _renamed(v, k, image, label, names) for k, v in source.items()})
     if not 0 <= max_classes <= len(names) or max_classes == 1:
         raise ValueError(f"max_classes={max_classes}; expected 0 for all, or 2 to {len(names)}")
@@ -126,17 +146,34 @@ def _tidy(source: DatasetDict, label_column: str, max_classes: int) -> tuple[Dat
     return DatasetDict({k: keep(v) for k, v in source.items()}), names[:max_classes]
 
 def _renamed(data: Dataset, split: str, image: str, label: str, names: tuple[str, ...]) -> Dataset:
-    "A split with columns `image` (decoded as it is stored) and `label` (a number into `names`). Raises `ValueError` naming the split."
+    """A split with columns `image` (decoded as it is stored) and `label` (a number into `names`). Raises `ValueError`
+    naming the split."""
     missing = [k for k in (image, label) if k not in data.features]
-    if missing: raise ValueError(f"dataset: split {split!r} has no column {missing[0]!r}; expected the columns of the other splits, {image!r} and {label!r}")
+    if missing:
+        raise ValueError(
+            f"dataset: split {split!r} has no column {missing[0]!r}; expected the columns of the other splits,"
+            f" {image!r} and {label!r}"
+        )
     own = getattr(data.features[label], "names", names)
     unknown = [c for c in own if c not in names]
-    if unknown: raise ValueError(f"dataset: split {split!r} has a class {unknown[0]!r}, which the training split does not name; expected classes out of {list(names)[:20]}")
+    if unknown:
+        raise ValueError(
+            f"dataset: split {split!r} has a class {unknown[0]!r}, which the training split does not name; expected"
+            f" classes out of {list(names)[:20]}"
+        )
     found = np.array([-1 if v is None else int(v) for v in data[label]], dtype=int)
     if len(found) and (found.min() < 0 or found.max() >= len(own)):
-        raise ValueError(f"dataset: split {split!r} has labels from {found.min()} to {found.max()}; expected 0 to {len(own) - 1}, one of its {len(own)} classes (unlabelled splits cannot be scored)")
-    data = data.select_columns([image, label]).rename_columns({image: "image", label: "label"}).cast_column("image", Image())
-    if tuple(own) != names:  # the same classes in another order, or fewer of them: numbers follow the training split's names
+        raise ValueError(
+            f"dataset: split {split!r} has labels from {found.min()} to {found.max()}; expected 0 to {len(own) - 1},"
+            f" one of its {len(own)} classes (unlabelled splits cannot be scored)"
+        )
+    data = (
+        data.select_columns([image, label])
+        .rename_columns({image: "image", label: "label"})
+        .cast_column("image", Image())
+    )
+    # the same classes in another order, or fewer of them: numbers follow the training split's names
+    if tuple(own) != names:
         data = data.remove_columns("label").add_column("label", [names.index(own[l]) for l in found])
     return data.cast_column("label", ClassLabel(names=list(names)))
 
@@ -152,7 +189,8 @@ def load_splits(
     test_size: int = 0,
     seed: int = 0,
 ) -> Splits:
-    "Train, validation and test splits of a named data set, disjoint and the same for the same arguments. Raises `ValueError` naming the parameter at fault."
+    """Train, validation and test splits of a named data set, disjoint and the same for the same arguments. Raises
+    `ValueError` naming the parameter at fault."""
     if dataset == "digits":
         parts = digits_parts(seed)
         source = DatasetDict({k: parts[k] for k in ("train", "validation", "test")})
@@ -160,42 +198,55 @@ def load_splits(
     source, classes = _tidy(source, label_column, max_classes)
     for k, v in source.items():
         if not len(v): raise ValueError(f"dataset={dataset!r}: its split {k!r} is empty; expected at least one image")
-    if "train" not in source: raise ValueError(f"dataset={dataset!r} has splits {list(source)}; expected one named 'train'")
+    if "train" not in source:
+        raise ValueError(f"dataset={dataset!r} has splits {list(source)}; expected one named 'train'")
     test = next((source[k] for k in ("test", "validation", "valid", "val") if k in source), None)
-    validation = next((source[k] for k in ("validation", "valid", "val") if k in source and source[k] is not test), None)
+    named = [source[k] for k in ("validation", "valid", "val") if k in source]
+    validation = next((split for split in named if split is not test), None)
     train = source["train"]
     if test is None:
         rest, held = _hold_out(train, test_size or len(train) // 5, seed, "test_size")
         train, test = rest, held
     if validation is None:
         train, validation = _hold_out(train, validation_size or len(train) // 10, seed, "validation_size")
-    found = Splits(_limit(train, train_size, seed, "train_size"), _limit(validation, validation_size, seed, "validation_size"),
+    found = Splits(_limit(train, train_size, seed, "train_size"),
+                   _limit(validation, validation_size, seed, "validation_size"),
                    _limit(test, test_size, seed, "test_size"), classes)
-    if len(found.validation) < FEWEST: raise ValueError(f"validation_size={validation_size} leaves {counted(len(found.validation), 'validation image')}; expected at least {FEWEST}, since temperature, priors and layers are chosen on them")
+    if len(found.validation) < FEWEST:
+        left = counted(len(found.validation), "validation image")
+        why = "since temperature, priors and layers are chosen on them"
+        raise ValueError(f"validation_size={validation_size} leaves {left}; expected at least {FEWEST}, {why}")
     return found
 
 # %% ../nbs/01_data.ipynb #9a409023
 def _hold_out(data: Dataset, size: int, seed: int, what: str) -> tuple[Dataset, Dataset]:
     "What remains of `data`, and `size` images of it."
-    if not 0 < size < len(data): raise ValueError(f"{what}={size}: the training split has {len(data)} images; expected 1 to {len(data) - 1}")
+    if not 0 < size < len(data):
+        raise ValueError(f"{what}={size}: the training split has {len(data)} images; expected 1 to {len(data) - 1}")
     held, rest = stratified_cut(np.array(data["label"]), size, seed)
     return data.select(rest), data.select(held)
 
 # %% ../nbs/01_data.ipynb #2bdab5ca
 def as_rgb(image: PILImage.Image) -> PILImage.Image:
-    "An image with 8 bits a channel; 16-bit ones are scaled. Raises `ValueError` for 32-bit modes, whose range is not known."
-    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # older versions of Pillow open 16-bit PNG files as I
+    """An image with 8 bits a channel; 16-bit ones are scaled. Raises `ValueError` for 32-bit modes, whose range is not
+    known."""
+    # older versions of Pillow open 16-bit PNG files as I
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if deep:
         scaled = np.round(np.asarray(image).astype(np.float64) / 257).clip(0, 255)
         return PILImage.fromarray(np.stack([scaled.astype(np.uint8)] * 3, axis=-1))
-    if image.mode in ("I", "F"): raise ValueError(f"it has mode {image.mode!r}, numbers of 32 bits whose range is not known; expected 8 or 16 bits a channel")
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"it has mode {image.mode!r}, numbers of 32 bits whose range is not known; expected 8 or 16 bits a channel"
+        )
     return image.convert("RGB")
 
 # %% ../nbs/01_data.ipynb #d2e0a5e0
 def split_digest(
     data: Dataset,  # columns image and label
 ) -> str:
-    "SHA-256 of the labels and the images as they are stored, in order. What cannot be read counts as empty; `open_images` names it."
+    """SHA-256 of the labels and the images as they are stored, in order. What cannot be read counts as empty;
+    `open_images` names it."""
     h = hashlib.sha256()
     for row in data.cast_column("image", Image(decode=False)):
         try: content = _stored(row["image"])
@@ -213,17 +264,24 @@ def open_images(
     data: Dataset,  # columns image and label
     split: str,  # its name, for messages
 ) -> list[bytes]:
-    "A digest of the pixels of each image. Raises `ValueError` naming the images that cannot be opened, or a split whose pixels are all the same."
+    """A digest of the pixels of each image. Raises `ValueError` naming the images that cannot be opened, or a split
+    whose pixels are all the same."""
     decoder, found, broken, low, high = Image(), [], [], 255, 0
-    for i, row in enumerate(tqdm(data.cast_column("image", Image(decode=False)), desc=f"opening {split}", unit="image", leave=False)):
+    encoded = data.cast_column("image", Image(decode=False))
+    for i, row in enumerate(tqdm(encoded, desc=f"opening {split}", unit="image", leave=False)):
         try: pixels = np.asarray(as_rgb(decoder.decode_example({"bytes": _stored(row["image"]), "path": None})))
         except Exception as e:  # Pillow raises nearly everything on broken files
-            broken.append(f"image {i}{' (' + str(row['image']['path']) + ')' if row['image'] and row['image']['path'] else ''}: {str(e).splitlines()[0][:100] if str(e) else type(e).__name__}")
+            path = (row["image"] or {}).get("path")
+            why = str(e).splitlines()[0][:100] if str(e) else type(e).__name__
+            broken.append(f"image {i}{f' ({path})' if path else ''}: {why}")
             continue
         low, high = min(low, int(pixels.min())), max(high, int(pixels.max()))
         found.append(hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest())
-    if broken: raise ValueError(f"dataset: {len(broken)} of {len(data)} images of split {split!r} cannot be used, the first is {broken[0]}")
-    if low == high: raise ValueError(f"dataset: all pixels of split {split!r} are {low}; expected images with something on them")
+    if broken:
+        which = f"{len(broken)} of {len(data)} images of split {split!r}"
+        raise ValueError(f"dataset: {which} cannot be used, the first is {broken[0]}")
+    if low == high:
+        raise ValueError(f"dataset: all pixels of split {split!r} are {low}; expected images with something on them")
     return found
 
 def same_images(
@@ -242,7 +300,8 @@ def inspect_splits(
     splits: Splits,
     path: str | Path,  # a JSON file that keeps what was found
 ) -> dict:
-    "`digests` of the splits and `duplicates` between them (how many, and the first pairs of rows), from the file when it knows these splits. Raises `ValueError` naming what cannot be used."
+    """`digests` of the splits and `duplicates` between them (how many, and the first pairs of rows), from the file when
+    it knows these splits. Raises `ValueError` naming what cannot be used."""
     digests = {k: split_digest(getattr(splits, k)) for k in ("train", "validation", "test")}
     before = or_none(lambda: read_json(path, needs=("digests", "duplicates"), checksum=True))
     if before and before["digests"] == digests: return before
@@ -255,12 +314,17 @@ def inspect_splits(
 # %% ../nbs/01_data.ipynb #c1cfa190
 @dataclass(frozen=True)
 class Inputs:
-    "A batch as a network takes it: tensors by the names of its arguments, examples in the first dimension. `inputs[name]` is a tensor, `inputs[rows]` some of the examples. Raises `ValueError` for tensors of different lengths."
+    """A batch as a network takes it: tensors by the names of its arguments, examples in the first dimension.
+    `inputs[name]` is a tensor, `inputs[rows]` some of the examples. Raises `ValueError` for tensors of different
+    lengths."""
     tensors: dict[str, torch.Tensor]
 
     def __post_init__(self):
         lengths = {k: len(t) for k, t in self.tensors.items()}
-        if len(set(lengths.values())) != 1: raise ValueError(f"inputs of lengths {lengths}; expected tensors with the same number of examples, at least one tensor")
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"inputs of lengths {lengths}; expected tensors with the same number of examples, at least one tensor"
+            )
 
     @classmethod
     def of(cls, batch: "Inputs | torch.Tensor") -> "Inputs":
@@ -281,10 +345,12 @@ class Inputs:
     def __len__(self) -> int: return len(next(iter(self.tensors.values())))
 
     @property
-    def device(self) -> torch.device: return next(iter(self.tensors.values())).device
+    def device(self) -> torch.device:
+        return next(iter(self.tensors.values())).device
 
     @property
-    def nbytes(self) -> int: return sum(t.nbytes for t in self.tensors.values())
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in self.tensors.values())
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Inputs":
         "Elsewhere, and what is not whole numbers in another precision."
@@ -317,19 +383,22 @@ def process(
 
 # %% ../nbs/01_data.ipynb #acfc3098
 class PixelDataset(torch.utils.data.Dataset):
-    "Examples of `Inputs` with their labels: images run through a model's image processor, kept in memory when they fit in `cache_bytes`."
+    """Examples of `Inputs` with their labels: images run through a model's image processor, kept in memory when they
+    fit in `cache_bytes`."""
 
     def __init__(
         self,
         data: Dataset,  # columns image and label
         processor,  # a transformers image processor
         cache_bytes: int = 1 << 30,  # keep processed images when all of them need less
-        noise: float = 0.0,  # standard deviation of Gaussian noise on `pixel_values`, the same whenever an image is read
+        noise: float = 0.0,  # standard deviation of Gaussian noise on `pixel_values`, fixed for each image
     ):
         self.data, self.processor, self.noise = data, processor, noise
         self.labels = torch.tensor(data["label"])
         fits = self._process([0]).nbytes * len(data) <= cache_bytes
-        self.inputs = Inputs.cat([self._process(rows.tolist()) for rows in torch.arange(len(data)).split(256)]) if fits else None
+        self.inputs = (
+            Inputs.cat([self._process(rows.tolist()) for rows in torch.arange(len(data)).split(256)]) if fits else None
+        )
 
     def _process(self, rows: list[int]) -> Inputs:
         inputs = process(self.processor, self.data[rows]["image"])
@@ -343,7 +412,9 @@ class PixelDataset(torch.utils.data.Dataset):
 
     def __getitems__(self, rows: list[int]) -> list[dict]:
         inputs = self.inputs[rows] if self.inputs is not None else self._process(list(rows))
-        return [{**{k: v[i] for k, v in inputs.tensors.items()}, "labels": self.labels[row]} for i, row in enumerate(rows)]
+        return [
+            {**{k: v[i] for k, v in inputs.tensors.items()}, "labels": self.labels[row]} for i, row in enumerate(rows)
+        ]
 
 # %% ../nbs/01_data.ipynb #671f25b2
 def _stack(rows: list[dict]) -> tuple[Inputs, torch.Tensor]:
@@ -365,7 +436,8 @@ def halving(
     rows: int,
     attempt: Callable,  # rows -> result
 ):
-    "The result of an attempt and the rows it took: half as many each time memory runs out. Raises what the last attempt with one row raised."
+    """The result of an attempt and the rows it took: half as many each time memory runs out. Raises what the last
+    attempt with one row raised."""
     while True:
         try: return attempt(rows), rows
         except RuntimeError as e:  # torch.cuda.OutOfMemoryError is one

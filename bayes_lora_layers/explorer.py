@@ -28,18 +28,23 @@ from .verdict import ANALYSED, read_set_gains
 @dataclass(frozen=True)
 class Shown:
     "Sums of sets of layers under each of several priors."
-    keys: tuple[tuple[int, ...], ...] | None  # positions of the layers of each set; None for all sets, in the order of their bits
+    keys: tuple[tuple[int, ...], ...] | None  # positions of each set; None for all, by bits
     priors: tuple[tuple[str, list[float]], ...]  # name and prior precision of each layer, the run's own first
     sums: tuple[SetSums, ...]  # by prior
 
 def shown_sets(run: Run, predictive: str, every: bool = True) -> Shown:
-    "All sets under all priors where the sweep scored them (linearised, at most 16 layers); else, and when not `every`, the named ones under the priors that were computed."
+    """All sets under all priors where the sweep scored them (linearised, at most 16 layers); else, and when not
+    `every`, the named ones under the priors that were computed."""
     results, predicted = run.results, run.predictions.test.predicted[predictive]
     priors = (("run", list(results.prior_precision)),)
-    if predictive == "linearised" and results.priors: priors = tuple(zip(results.priors.names, map(list, results.priors.values)))
-    if every and predicted.sums is not None and run.predictions.orders is None: return Shown(None, priors, tuple(predicted.sums.each()))
+    if predictive == "linearised" and results.priors:
+        priors = tuple(zip(results.priors.names, map(list, results.priors.values)))
+    if every and predicted.sums is not None and run.predictions.orders is None:
+        return Shown(None, priors, tuple(predicted.sums.each()))
     keys = ((), *(s.positions for s in run.predictions.sets[predictive].values()))
-    return Shown(keys, priors, tuple(set_sums(s, results.config.bins) for s in _named_scores(run, predictive, len(priors))))
+    return Shown(
+        keys, priors, tuple(set_sums(s, results.config.bins) for s in _named_scores(run, predictive, len(priors)))
+    )
 
 # %% ../nbs/11_explorer.ipynb #69915e4d
 def _named_scores(run: Run, predictive: str, priors: int) -> Float[torch.Tensor, "g m n 3"]:
@@ -59,13 +64,19 @@ SIZES = (3, 3, 2, 4, 4)  # bytes of a number: counts, wrong ones, places, NLL, B
 def pack_sums(
     sums: SetSums,  # of one prior
 ) -> str:
-    "Text of deflated bytes: three planes each of the counts and of the wrong ones, two of the places of mean confidences, then four each of the sums of NLL and Brier score as float32."
-    count, confidence, correct = (t.double().numpy().T for t in (sums.count, sums.confidence, sums.correct))  # [bins, m]
+    """Text of deflated bytes: three planes each of the counts and of the wrong ones, two of the places of mean
+    confidences, then four each of the sums of NLL and Brier score as float32."""
+    # [bins, m]
+    count, confidence, correct = (t.double().numpy().T for t in (sums.count, sums.confidence, sums.correct))
     bins = len(count)
     place = np.divide(confidence, count, out=np.zeros_like(count), where=count > 0) * bins - np.arange(bins)[:, None]
     floats = [np.ascontiguousarray(t.numpy(), np.float32).view(np.uint32) for t in (sums.nll, sums.brier)]
     numbers = [count.round(), (count - correct).round(), (place.clip(0, 1) * PLACES).round() * (count > 0), *floats]
-    planes = [(v.astype(np.uint32) >> 8 * b & 255).astype(np.uint8).tobytes() for v, size in zip(numbers, SIZES) for b in range(size)]
+    planes = [
+        (v.astype(np.uint32) >> 8 * b & 255).astype(np.uint8).tobytes()
+        for v, size in zip(numbers, SIZES)
+        for b in range(size)
+    ]
     return base64.b64encode(zlib.compress(b"".join(planes), 9)).decode()
 
 def unpack_sums(text: str, bins: int, m: int) -> SetSums:
@@ -77,7 +88,12 @@ def unpack_sums(text: str, bins: int, m: int) -> SetSums:
         at += size * length
     count, wrong, place = (v.reshape(bins, m).T.astype(np.float64) for v in found[:3])
     confidence = count * (np.arange(bins) + place / PLACES) / bins
-    return SetSums(*map(torch.from_numpy, (count, confidence, count - wrong, np.zeros_like(count), *(v.view(np.float32) for v in found[3:]))))
+    return SetSums(
+        *map(
+            torch.from_numpy,
+            (count, confidence, count - wrong, np.zeros_like(count), *(v.view(np.float32) for v in found[3:])),
+        )
+    )
 
 # %% ../nbs/11_explorer.ipynb #b22d3490
 BUDGET = 2.8e6  # characters of packed sums in a page
@@ -98,15 +114,28 @@ def explorer_data(
         p["left_out"], p["sums"], p["priors"] = len(p["sums"]) - kept, p["sums"][:kept], p["priors"][:kept]
     groups = next(iter(first.predictives.values())).groups
     return {
-        "layers": list(first.layers), "bins": first.config.bins, "places": PLACES, "n": first.n_test, "map": first.map, "temperature": first.temperature.metrics, "packed": packed,
+        "layers": list(first.layers),
+        "bins": first.config.bins,
+        "places": PLACES,
+        "n": first.n_test,
+        "map": first.map,
+        "temperature": first.temperature.metrics,
+        "packed": packed,
         "groups": {k: [first.layers.index(l) for l in s.layers] for k, s in groups.items()},
     }
 
 # %% ../nbs/11_explorer.ipynb #b73432e2
-PRIORS = {"run": "this run's", "evidence": "evidence, one for all", "evidence-per-layer": "evidence, each layer its own", "validated": "validation NLL, each layer its own"}
+PRIORS = {
+    "run": "this run's",
+    "evidence": "evidence, one for all",
+    "evidence-per-layer": "evidence, each layer its own",
+    "validated": "validation NLL, each layer its own",
+}
 
 def _check_alike(label: str, mine, first) -> None:
-    pairs = {k: (getattr(mine, k), getattr(first, k)) for k in ("layers", "n_test", "classes")} | {"bins": (mine.config.bins, first.config.bins)}
+    pairs = {k: (getattr(mine, k), getattr(first, k)) for k in ("layers", "n_test", "classes")} | {
+        "bins": (mine.config.bins, first.config.bins)
+    }
     for key, (here, there) in pairs.items():
         if here != there: raise ValueError(f"run {label!r} has {key}={here}; expected {there}, as the first run has")
 
@@ -118,10 +147,15 @@ def _packed(run: Run, label: str, predictive: str) -> dict:
     ends = lambda s: {m: [s.delta[m].low, s.delta[m].high] for m in ANALYSED}
     priors = _merged(sets)
     return {
-        "run": label, "predictive": predictive, "keys": None if sets.keys is None else [",".join(map(str, k)) for k in sets.keys],
-        "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values()}, "ends": _packed_ends(run) if sets.keys is None else "",
+        "run": label,
+        "predictive": predictive,
+        "keys": None if sets.keys is None else [",".join(map(str, k)) for k in sets.keys],
+        "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values()},
+        "ends": _packed_ends(run) if sets.keys is None else "",
         "sums": [p["text"] for p in priors],
-        "priors": [{"name": "; ".join(p["names"]), "value": p["each"][0] if len(set(p["each"])) == 1 else None} for p in priors],
+        "priors": [
+            {"name": "; ".join(p["names"]), "value": p["each"][0] if len(set(p["each"])) == 1 else None} for p in priors
+        ],
         "recommended": None if scored.recommended is None else positions(scored.recommended),
     }
 
@@ -150,7 +184,8 @@ def explorer_html(
     runs: dict[str, Run],  # label -> run
     colours: dict[str, str],  # 'layer' and 'full' -> CSS colour
 ) -> str:
-    "The explorer as one HTML fragment without references to anything outside it. Raises `ValueError` when the runs cannot be shown together."
+    """The explorer as one HTML fragment without references to anything outside it. Raises `ValueError` when the runs
+    cannot be shown together."""
     data = script_json(explorer_data(runs))
     name = "bll-" + hashlib.sha256(data.encode()).hexdigest()[:12]
     style, markup, script = map(page_part, ("explorer.css", "explorer.html", "explorer.js"))

@@ -32,7 +32,8 @@ LOOK = {
 @contextmanager
 def style():
     "The project's figure style, inside a `with`."
-    plt.draw_if_interactive()  # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
+    # loads the backend; loaded inside, it would be forgotten at the end, and notebooks would stop showing figures
+    plt.draw_if_interactive()
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK): yield
 
 def gain_label(title: str, why: str = "positive: better") -> str:
@@ -72,7 +73,12 @@ def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
             ax, at = axes[name], np.arange(len(panel.gains))[::-1]
             _references(ax.axvline, panel)
             _dots(ax, panel.gains, at, upright=False)
-            ax.set(xlabel=gain_label(title, "positive: better calibrated"), ylabel="layer", yticks=at, yticklabels=panel.gains.layer)
+            ax.set(
+                xlabel=gain_label(title, "positive: better calibrated"),
+                ylabel="layer",
+                yticks=at,
+                yticklabels=panel.gains.layer,
+            )
             ax.locator_params(axis="x", nbins=6)
         _legend(fig, axes.values())
     return fig
@@ -99,11 +105,22 @@ def _references(line, panel: Panel) -> None:
 def _dots(ax, gains: pd.DataFrame, position: np.ndarray, upright: bool) -> None:
     "A dot and its interval for each layer."
     fine = (gains.delta_accuracy >= -ACCURACY_LOSS).to_numpy()
-    for chosen, filled, label in ((fine, True, "one layer"), (~fine, False, f"one layer, accuracy falls by over {ACCURACY_LOSS}")):
+    for chosen, filled, label in (
+        (fine, True, "one layer"),
+        (~fine, False, f"one layer, accuracy falls by over {ACCURACY_LOSS}"),
+    ):
         if not chosen.any(): continue
         g, at, colour = gains[chosen], position[chosen], COLOURS["layer"]
         (ax.vlines if upright else ax.hlines)(at, g.low, g.high, color=colour, lw=1.2)
-        ax.plot(*((at, g.gain) if upright else (g.gain, at)), ms=5, marker="o", ls="", color=colour, mfc=colour if filled else "white", label=label)
+        ax.plot(
+            *((at, g.gain) if upright else (g.gain, at)),
+            ms=5,
+            marker="o",
+            ls="",
+            color=colour,
+            mfc=colour if filled else "white",
+            label=label,
+        )
 
 # %% ../nbs/11_figures.ipynb #6314cd6c
 @dataclass(frozen=True)
@@ -144,7 +161,9 @@ def plot_reliability(panels: Sequence[Reliability]) -> Figure:
         fig, axes = plt.subplots(2, len(panels), squeeze=False, sharex=True, **shape)
         for (top, bottom), panel in zip(axes.T, panels):
             curve, width = panel.curve[panel.curve["count"] > 0], 0.92 / len(panel.curve)
-            middle, spread = (curve.low + curve.high) / 2, 1.96 * np.sqrt(curve.confidence * (1 - curve.confidence) / curve["count"])
+            middle, spread = (curve.low + curve.high) / 2, 1.96 * np.sqrt(
+                curve.confidence * (1 - curve.confidence) / curve["count"]
+            )
             top.plot([0, 1], [0, 1], color=COLOURS["map"], lw=1)
             top.bar(middle, curve.accuracy, width, color=COLOURS[panel.kind], alpha=0.75, label="accuracy")
             band = (curve.confidence - spread).clip(0), (curve.confidence + spread).clip(upper=1)
@@ -181,7 +200,9 @@ def plot_prior(curves: Sequence[PriorCurves]) -> Figure:
                 ax.plot(*c.best[layer], color=shade, marker="D", ms=5, mec="0.2", mew=0.6, ls="", label=label)
             ax.plot(c.grid, c.full, color=COLOURS["full"], ls=DASHES["full"], lw=2, label="all layers")
             ax.axhline(0, color=COLOURS["map"], lw=1)
-            ax.axhline(c.temperature, color=COLOURS["temperature"], ls=DASHES["temperature"], lw=2, label="temperature scaling")
+            ax.axhline(
+                c.temperature, color=COLOURS["temperature"], ls=DASHES["temperature"], lw=2, label="temperature scaling"
+            )
             ax.axvline(c.own, color="0.3", lw=1, ls="-.", label="prior precision of this run")
             ax.set(xscale="log", xlabel="prior precision", ylabel=gain_label(c.title))
             highest = max(c.temperature, 0.01, *c.full, *(g for gains in c.layers.values() for g in gains))
@@ -211,16 +232,29 @@ def plot_sets(
         for way, (marker, offset, label) in WAYS.items():
             rows, colour = ahead[ahead.way == way], COLOURS["layer"] if way == "best" else "0.45"
             left.vlines(rows["size"] + offset, rows.low, rows.high, color=colour, lw=1)
-            left.plot(rows["size"] + offset, rows.gain, marker=marker, ms=5, color=colour, mfc=colour if way == "best" else "white", lw=0.8, label=label)
+            left.plot(
+                rows["size"] + offset,
+                rows.gain,
+                marker=marker,
+                ms=5,
+                color=colour,
+                mfc=colour if way == "best" else "white",
+                lw=0.8,
+                label=label,
+            )
         left.axhline(0, color=COLOURS["map"], lw=1)
-        left.axhline(temperature, color=COLOURS["temperature"], ls=DASHES["temperature"], lw=2, label="temperature scaling")
+        left.axhline(
+            temperature, color=COLOURS["temperature"], ls=DASHES["temperature"], lw=2, label="temperature scaling"
+        )
         left.set(xlabel=f"layers made Bayesian (of {len(shares)}; {weights:,} weights each)", ylabel=gain_label(title))
         left.xaxis.set_major_locator(plt.MaxNLocator(integer=True, nbins=12))
         _legend(fig, [left], 3)
         right.bar(shares.layer, shares.value, color=COLOURS["layer"], alpha=0.8)
         right.vlines(shares.layer, shares.low, shares.high, color="0.2", lw=1)
         right.axhline(0, color=COLOURS["map"], lw=1)
-        right.set(xlabel="layer, from input to output", ylabel=f"Shapley value in delta {title}", xticks=_sparse(shares.layer))
+        right.set(
+            xlabel="layer, from input to output", ylabel=f"Shapley value in delta {title}", xticks=_sparse(shares.layer)
+        )
     return fig
 
 # %% ../nbs/11_figures.ipynb #6557fda9
@@ -261,7 +295,17 @@ def plot_cuts(
         fig, ax = plt.subplots(figsize=(9.2, 0.9 + 0.38 * len(gains)), layout="constrained")
         limit = np.nanquantile(np.abs(thousandths.to_numpy()), 0.95)
         bar = {"label": f"delta {title}, in thousandths"}
-        sns.heatmap(thousandths, ax=ax, cmap="cividis", vmin=-limit, vmax=limit, annot=gains.shape[1] <= 16, fmt="+.0f", annot_kws={"size": 8}, cbar_kws=bar)
+        sns.heatmap(
+            thousandths,
+            ax=ax,
+            cmap="cividis",
+            vmin=-limit,
+            vmax=limit,
+            annot=gains.shape[1] <= 16,
+            fmt="+.0f",
+            annot_kws={"size": 8},
+            cbar_kws=bar,
+        )
         ax.set(xlabel="layer, from input to output", ylabel="")
         ax.tick_params(axis="y", rotation=0)
     return fig
@@ -271,18 +315,32 @@ def plot_transfer(compared: Comparison, title: str) -> Figure:
     "Gains by layer and run with the mean over runs, and a heat map of rank correlations with their intervals."
     gains, k = compared.gains, compared.gains.shape[1]
     with style():
-        fig, (left, right) = plt.subplots(1, 2, figsize=(10.2, max(3.4, 1 + 0.55 * k)), width_ratios=[1.1, 1], layout="constrained")
+        fig, (left, right) = plt.subplots(
+            1, 2, figsize=(10.2, max(3.4, 1 + 0.55 * k)), width_ratios=[1.1, 1], layout="constrained"
+        )
         layers, mean = gains.index.to_numpy(), compared.layers.set_index("layer").loc[gains.index]
         for name, marker, shade in zip(gains, "osvD^Pxp*h" * 9, sns.color_palette("crest", k)):
             left.plot(layers, gains[name], marker, ms=4, ls="", color=shade, mfc="none", label=name)
-        left.fill_between(layers, mean.low, mean.high, color=COLOURS["layer"], alpha=0.2, lw=0, label="95% interval of the mean")
+        left.fill_between(
+            layers, mean.low, mean.high, color=COLOURS["layer"], alpha=0.2, lw=0, label="95% interval of the mean"
+        )
         left.plot(layers, mean["mean"], color=COLOURS["layer"], lw=1.5, label="mean over runs")
         left.axhline(0, color=COLOURS["map"], lw=1)
         left.set(xlabel="layer, from input to output", ylabel=gain_label(title), xticks=_sparse(layers))
         fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
         text = _texts(compared) if k <= 10 else False
         bar = {"label": "Spearman's rho of the layers' gains"}
-        sns.heatmap(compared.correlation, ax=right, cmap="cividis", vmin=-1, vmax=1, annot=text, fmt="", annot_kws={"size": 7}, cbar_kws=bar)
+        sns.heatmap(
+            compared.correlation,
+            ax=right,
+            cmap="cividis",
+            vmin=-1,
+            vmax=1,
+            annot=text,
+            fmt="",
+            annot_kws={"size": 7},
+            cbar_kws=bar,
+        )
         right.tick_params(axis="both", rotation=0)
         plt.setp(right.get_xticklabels(), rotation=30, ha="right")
     return fig

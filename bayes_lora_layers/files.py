@@ -60,8 +60,10 @@ def read_json(
     def constant(name): raise ValueError(f"{name} is no number")
     try: value = json.loads(Path(path).read_bytes(), parse_constant=constant)
     except FileNotFoundError: raise Missing(f"{path} is missing") from None
-    except (ValueError, OSError, RecursionError) as e: raise Damaged(f"{path} is damaged ({type(e).__name__}: {str(e)[:100]})") from None
-    if not isinstance(value, dict): raise Damaged(f"{path} is damaged (it holds a {type(value).__name__}; expected an object)")
+    except (ValueError, OSError, RecursionError) as e:
+        raise Damaged(f"{path} is damaged ({type(e).__name__}: {str(e)[:100]})") from None
+    if not isinstance(value, dict):
+        raise Damaged(f"{path} is damaged (it holds a {type(value).__name__}; expected an object)")
     told = value.pop("checksum", None)
     if told is None and checksum: raise Damaged(f"{path} is damaged (it has no checksum)")
     if told not in (None, digest(value)): raise Damaged(f"{path} is damaged (its values do not fit its checksum)")
@@ -90,7 +92,8 @@ def write_tensors(
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     told = {**(header or {}), "made_from": json.dumps(made_from or {})}
     told["sha256"] = digest([tensors_digest(tensors), told])
-    metadata = {"header": json.dumps(told), **({"format": "pt"} if torch_format else {})}  # one field: safetensors writes several in no fixed order
+    # one field: safetensors writes several in no fixed order
+    metadata = {"header": json.dumps(told), **({"format": "pt"} if torch_format else {})}
     write_atomically(path, lambda p: save_file(tensors, p, metadata=metadata))
 
 # %% ../nbs/00_files.ipynb #6aca4998
@@ -98,18 +101,22 @@ def read_tensors(
     path: str | Path,
     made_from: dict[str, str] | None = None,  # what is here; names that the file does not know count as changed
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    "Tensors and header of a file from `write_tensors`. Raises `Damaged` naming the file, and what is wrong with it or what it was made from has changed."
+    """Tensors and header of a file from `write_tensors`. Raises `Damaged` naming the file, and what is wrong with it or
+    what it was made from has changed."""
     try:
-        with safe_open(path, "pt") as f: told, tensors = json.loads((f.metadata() or {}).get("header", "{}")), {k: f.get_tensor(k) for k in f.keys()}
+        with safe_open(path, "pt") as f:
+            told, tensors = json.loads((f.metadata() or {}).get("header", "{}")), {k: f.get_tensor(k) for k in f.keys()}
     except FileNotFoundError: raise Missing(f"{path} is missing") from None
-    except (SafetensorError, OSError, ValueError, RuntimeError) as e: raise Damaged(f"{path} is damaged ({str(e)[:100]})") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
+        raise Damaged(f"{path} is damaged ({str(e)[:100]})") from None
     rest = {k: v for k, v in told.items() if k != "sha256"}
     if "sha256" not in told: raise Damaged(f"{path} is damaged or of an older version (it has no checksum)")
-    if told["sha256"] != digest([tensors_digest(tensors), rest]): raise Damaged(f"{path} is damaged (its contents do not fit its checksum)")
+    if told["sha256"] != digest([tensors_digest(tensors), rest]):
+        raise Damaged(f"{path} is damaged (its contents do not fit its checksum)")
     _check_made_from(path, json.loads(told["made_from"]), made_from)
     return tensors, told
 
-def _check_made_from(path: Path, before: dict[str, str], here: dict[str, str] | None) -> None:
+def _check_made_from(path: str | Path, before: dict[str, str], here: dict[str, str] | None) -> None:
     changed = [k for k, v in (here or {}).items() if before.get(k) != v]
     if changed: raise Damaged(f"{path} was made with other {changed[0]} than what is here")
 
@@ -126,13 +133,15 @@ def seal(folder: str | Path, made_from: dict[str, str] | None = None) -> None:
     write_json(Path(folder) / SEAL, {"made_from": made_from or {}, "files": _files_of(Path(folder))})
 
 def check_seal(folder: str | Path, made_from: dict[str, str] | None = None) -> Path:
-    "The folder, when it is sealed and as it was. Raises `Damaged` naming the file when it is not, or naming what it was made from when that has changed."
+    """The folder, when it is sealed and as it was. Raises `Damaged` naming the file when it is not, or naming what it
+    was made from when that has changed."""
     folder = Path(folder)
     if not folder.exists(): raise Missing(f"{folder} is missing")
     told, here = read_json(folder / SEAL, needs=("made_from", "files"), checksum=True), _files_of(folder)
     for name, known in told["files"].items():
         if name not in here: raise Damaged(f"{folder / name} is gone")
-        if here[name] != known: raise Damaged(f"{folder / name} is damaged (its contents do not fit the checksum in {SEAL})")
+        if here[name] != known:
+            raise Damaged(f"{folder / name} is damaged (its contents do not fit the checksum in {SEAL})")
     _check_made_from(folder, told["made_from"], made_from)
     return folder
 
@@ -146,7 +155,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 def or_none(read: Callable):
-    "What `read` returns; None when its file is missing, and None with a line when it is damaged or was made from something else."
+    """What `read` returns; None when its file is missing, and None with a line when it is damaged or was made from
+    something else."""
     try: return read()
     except Missing: return None
     except Damaged as e: say(f"{e}; it is made again")

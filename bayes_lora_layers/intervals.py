@@ -58,7 +58,10 @@ class Population:
         "Scores of every predictor on a test set of n images with fresh labels."
         at = rng.integers(0, len(self.truth), n)
         label = np.minimum((self.truth[at].cumsum(1) > rng.random((n, 1))).argmax(1), self.truth.shape[1] - 1)
-        return {k: Scores(c[at], (t[at] == label).astype(float), self.probs[k][at, label], q[at]) for k, (c, t, q) in self.scored.items()}
+        return {
+            k: Scores(c[at], (t[at] == label).astype(float), self.probs[k][at, label], q[at])
+            for k, (c, t, q) in self.scored.items()
+        }
 
 # %% ../nbs/01_intervals.ipynb #e0331565
 def simulated_population(
@@ -69,7 +72,8 @@ def simulated_population(
     skew: float = 4.0,  # how far beyond doubt most images are
     seed: int = 0,
 ) -> Population:
-    "A `Population` of the reference `map`; every set of its layers, `layers.0` to `layers.012...`; `temperature ...`; and two unrelated networks, `other` and `worse`."
+    """A `Population` of the reference `map`; every set of its layers, `layers.0` to `layers.012...`; `temperature ...`;
+    and two unrelated networks, `other` and `worse`."""
     rng, rows = np.random.default_rng(seed), np.arange(n)
     z = rng.normal(size=(n, classes)) * rng.gamma(2.0, skew / 2, size=(n, 1))
     z[rows, rng.integers(0, classes, n)] += rng.gamma(2.0, skew, size=n)
@@ -83,7 +87,8 @@ def simulated_population(
     probs |= {f"temperature {t}": softmax(sharpness * z / t, axis=1) for t in (1.1, 1.5, 2.0)}
     last = probs[f"layers.{layers[-1]}"]
     probs["last layer rescaled"] = softmax(np.log(last) / 1.3, axis=1)
-    for name, factor in (("other", 1.2), ("worse", 1.8)): probs[name] = softmax(factor * (z + 1.5 * rng.normal(size=z.shape)), axis=1)
+    for name, factor in (("other", 1.2), ("worse", 1.8)):
+        probs[name] = softmax(factor * (z + 1.5 * rng.normal(size=z.shape)), axis=1)
     return Population(softmax(z * (1 + 0.15 * np.sin(3 * z[:, :1])), axis=1), probs)
 
 # %% ../nbs/01_intervals.ipynb #a8497910
@@ -93,7 +98,8 @@ def resample_counts(
     seed: int = 0,  # the same seed gives the same resamples, for any metric and any pair
     labels: Int[Array, "n"] | None = None,  # strata; by default one for all
 ) -> Float[np.ndarray, "draws n"]:
-    "The weight of each example in each bootstrap resample; rows sum to n. Classes with a single example share a stratum. Raises `ValueError` for fewer than two examples, or labels of another length."
+    """The weight of each example in each bootstrap resample; rows sum to n. Classes with a single example share a
+    stratum. Raises `ValueError` for fewer than two examples, or labels of another length."""
     if n < 2: raise ValueError(f"n={n}; expected at least 2 examples, one says nothing about spread")
     if labels is not None and len(labels) != n: raise ValueError(f"labels has length {len(labels)}; expected n={n}")
     rng, out = np.random.default_rng(seed), np.zeros((draws, n))
@@ -111,7 +117,8 @@ def resample_counts(
 def proportion_error(
     examples: Float[np.ndarray, "n ..."],  # gain of each example, between -1 and 1
 ) -> Float[np.ndarray, "..."]:
-    "Standard error of a mean of paired differences of proportions, after adding one example gained and one lost (Bonett and Price 2012, eq. 4)."
+    """Standard error of a mean of paired differences of proportions, after adding one example gained and one lost
+    (Bonett and Price 2012, eq. 4)."""
     n = len(examples) + 2
     mean, square = examples.sum(0) / n, ((examples ** 2).sum(0) + 2) / n
     return np.sqrt((square - mean ** 2) / n)
@@ -129,26 +136,30 @@ def plausible_gaps(
     bins: int,  # k holds one or several rows of so many bins
     allowed: float,  # sum of squares, in errors, that noise alone may reach
 ) -> Float[np.ndarray, "3 k"]:
-    "True gaps that the seen ones may come from: the least, shrunk to a logit shift shared by neighbours as far as the data allow, and as seen."
+    """True gaps that the seen ones may come from: the least, shrunk to a logit shift shared by neighbours as far as the
+    data allow, and as seen."""
     tiny, v = np.finfo(float).tiny ** 0.5, error ** 2
     least = mean * np.clip(1 - np.sqrt(allowed / max(_excess(mean, v), tiny)), 0, 1)
     window = np.maximum(3 - np.abs(np.subtract.outer(np.arange(bins), np.arange(bins))), 0)
     near = lambda x, w: (x.reshape(-1, bins) @ w).reshape(x.shape)
     total = np.maximum(near(v, window), tiny)
     smooth = v * near(mean, window) / total
-    left = v - 2 * 3 * v ** 2 / total + v ** 2 * near(v, window ** 2) / total ** 2  # variance of a bin's gap around the smooth one, whose own weight is 3
+    # variance of a bin's gap around the smooth one, whose own weight is 3
+    left = v - 2 * 3 * v ** 2 / total + v ** 2 * near(v, window ** 2) / total ** 2
     own = np.clip(1 - (left > tiny).sum() / max(_excess(mean - smooth, left), tiny), 0, 1) * (mean - smooth)
     return np.stack([least, smooth + own, mean])
 
 # %% ../nbs/01_intervals.ipynb #3dbc188f
-LEAST_SPREAD = 0.1  # of a resample, in standard deviations of the sample: one that lacks all images that matter must not divide by nothing
+LEAST_SPREAD = 0.1  # of a resample, in the sample's: one without the images that matter must not divide by zero
 
 @dataclass(frozen=True)
 class Gains:
     "What predictors gain over a reference in one metric; positive is better. Columns are predictors."
     estimate: Float[np.ndarray, "k"]  # of calibration errors less the middle of their plausible biases
     plain: Float[np.ndarray, "k"]  # metric of the reference minus the predictor's (the reverse where higher is better)
-    deviations: Float[np.ndarray, "t draws k"]  # of the estimate of a resample from the truth, for each truth assumed; of means there is one
+    deviations: Float[
+        np.ndarray, "t draws k"
+    ]  # of the estimate of a resample from the truth, for each truth assumed; of means there is one
     possible: Bool[np.ndarray, "t k"]  # whether the data allow that truth
     examples: Float[np.ndarray, "n k"] | None = None  # of means: the gain of each example
     counts: Float[np.ndarray, "draws n"] | None = None  # of means: the resamples
@@ -163,13 +174,15 @@ class Gains:
 
     @cached_property
     def error(self) -> Float[np.ndarray, "k"]:
-        "Standard error of the estimate; of calibration errors the largest root mean square deviation, which counts their bias."
+        """Standard error of the estimate; of calibration errors the largest root mean square deviation, which counts
+        their bias."""
         if not self.proportion: return np.sqrt(np.where(self.possible, (self.deviations ** 2).mean(1), 0).max(0))
         return np.hypot(proportion_error(self.examples), 0 if self.noise is None else self.noise.std(0))
 
     @cached_property
     def pivots(self) -> Float[np.ndarray, "t draws k"]:
-        "How far each resample lies from the truth, in standard errors; of means in its own (the studentised bootstrap)."
+        """How far each resample lies from the truth, in standard errors; of means in its own (the studentised
+        bootstrap)."""
         t = np.where(self.possible[:, None], self.deviations, 0) / np.where(self.error > 0, self.error, 1)
         if self.examples is None: return t
         share, spread = self.counts / len(self.examples), self.examples.std(0)
@@ -181,14 +194,26 @@ class Gains:
         k = len(self.estimate)
         if self.proportion: return norm.ppf(1 - (1 - level) / 2 / (k if together else 1)) * self.error
         deviation = np.abs(self.pivots)
-        return np.quantile(deviation.max(2, keepdims=True) if together else deviation, level, axis=1).max(0) * self.error
+        return (
+            np.quantile(deviation.max(2, keepdims=True) if together else deviation, level, axis=1).max(0) * self.error
+        )
 
     def combined(self, weights: Float[np.ndarray, "k m"]) -> "Gains":
-        "Weighted sums of gains, such as differences of layers or Shapley values. A truth is possible for a sum when it is for all its parts; the one that was seen always is."
+        """Weighted sums of gains, such as differences of layers or Shapley values. A truth is possible for a sum when
+        it is for all its parts; the one that was seen always is."""
         of = lambda v: None if v is None else v @ weights
         possible = ~(~self.possible @ (weights != 0))
         possible[-1] = True
-        return Gains(of(self.estimate), of(self.plain), of(self.deviations), possible, of(self.examples), self.counts, self.proportion, of(self.noise))
+        return Gains(
+            of(self.estimate),
+            of(self.plain),
+            of(self.deviations),
+            possible,
+            of(self.examples),
+            self.counts,
+            self.proportion,
+            of(self.noise),
+        )
 
     def with_noise(self, noise: Float[np.ndarray, "draws k"]) -> "Gains":
         "With Monte Carlo error, one column for each predictor; predictors that share samples share its draws."
@@ -210,33 +235,51 @@ def paired_gains(
     after: Sequence[Scores],  # of the others (layers made Bayesian)
     counts: Float[np.ndarray, "draws n"],  # from `resample_counts`
 ) -> Gains:
-    "Gains of every predictor over the reference on the same images and resamples. Raises `ValueError` for a single example, or scores and counts of different length."
+    """Gains of every predictor over the reference on the same images and resamples. Raises `ValueError` for a single
+    example, or scores and counts of different length."""
     n = len(before.correct)
     if n < 2: raise ValueError(f"before holds {n} example; expected at least 2, one says nothing about spread")
-    if counts.shape[1] != n: raise ValueError(f"counts has shape {list(counts.shape)}; expected [draws, {n}], one weight for each example")
-    if any(len(a.correct) != n for a in after): raise ValueError(f"after holds predictors of {sorted({len(a.correct) for a in after})} examples; expected {n}, as before has")
+    if counts.shape[1] != n:
+        raise ValueError(f"counts has shape {list(counts.shape)}; expected [draws, {n}], one weight for each example")
+    if any(len(a.correct) != n for a in after):
+        raise ValueError(
+            f"after holds predictors of {sorted({len(a.correct) for a in after})} examples; expected {n}, as before has"
+        )
     if metric.bins is not None: return _gap_gains(metric, before, after, counts)
     sign, value = -1 if metric.higher_is_better else 1, metric.statistics
     if not metric.is_mean:
         plain = sign * np.stack([metric.reduce(value(before).mean(0)) - metric.reduce(value(a).mean(0)) for a in after])
-        draws = sign * np.stack([metric.reduce(counts @ value(before) / n) - metric.reduce(counts @ value(a) / n) for a in after], axis=1)
+        draws = sign * np.stack(
+            [metric.reduce(counts @ value(before) / n) - metric.reduce(counts @ value(a) / n) for a in after], axis=1
+        )
         return Gains(plain, plain, (draws - plain)[None], np.ones((1, len(after)), bool))
     examples = sign * (value(before) - np.concatenate([value(a) for a in after], axis=1))
     mean = examples.mean(0)
-    return Gains(mean, mean, (counts @ examples / n - mean)[None], np.ones((1, len(after)), bool), examples, counts, metric.proportion)
+    return Gains(
+        mean,
+        mean,
+        (counts @ examples / n - mean)[None],
+        np.ones((1, len(after)), bool),
+        examples,
+        counts,
+        metric.proportion,
+    )
 
 # %% ../nbs/01_intervals.ipynb #bb8ffdca
 def _gap_gains(metric: Metric, before: Scores, after: Sequence[Scores], counts: Float[np.ndarray, "draws n"]) -> Gains:
     "Of calibration errors, under nine pairs of truths: three of the reference by three of the other."
     n, k, tiny = counts.shape[1], metric.statistics(before).shape[1], np.finfo(float).tiny ** 0.5
-    extra = np.random.default_rng(k).normal(size=(len(counts), k))  # the same for all predictors, so that it cancels between like ones
+    # the same for all predictors, so that it cancels between like ones
+    extra = np.random.default_rng(k).normal(size=(len(counts), k))
     size = lambda x, variance: (x ** 2 / np.maximum(variance, tiny)).sum(1)  # in units of noise
 
-    def assumed(scores):  # of a predictor: statistics, noise of resamples, noise that each truth needs, how far each resample's error lies from each truth
+    def assumed(scores):  # of a predictor: statistics, noise, the noise each truth needs, errors under each truth
         s = metric.statistics(scores)
         mean, calibrated = s.mean(0), metric.variance(scores).mean(0) / n
         seen = np.maximum((s ** 2).mean(0) - mean ** 2, 0) / n
-        noise, variance = counts @ s / n - mean + extra * np.sqrt(np.maximum(calibrated - seen, 0)), np.maximum(seen, calibrated)
+        noise, variance = counts @ s / n - mean + extra * np.sqrt(np.maximum(calibrated - seen, 0)), np.maximum(
+            seen, calibrated
+        )
         truths = plausible_gaps(mean, np.sqrt(variance), metric.bins, np.quantile(size(noise, variance), 0.9))
         return s, noise, mean - truths, np.stack([metric.reduce(t + noise) - metric.reduce(t) for t in truths])
 
@@ -244,7 +287,9 @@ def _gap_gains(metric: Metric, before: Scores, after: Sequence[Scores], counts: 
     found = []
     for other_s, other_noise, other_needed, other_moved in map(assumed, after):
         variance = np.maximum((s - other_s).var(0) / n, ((noise - other_noise) ** 2).mean(0))
-        possible = size((needed[:, None] - other_needed).reshape(9, k), variance) <= np.quantile(size(noise - other_noise, variance), 0.95)
+        possible = size((needed[:, None] - other_needed).reshape(9, k), variance) <= np.quantile(
+            size(noise - other_noise, variance), 0.95
+        )
         possible[-1] = True
         deviations = (moved[:, None] - other_moved).reshape(9, -1)
         bias = deviations.mean(1)[possible]
@@ -261,7 +306,8 @@ def bootstrap_difference(
     counts: Float[np.ndarray, "draws n"] | None = None,  # from `resample_counts`; by default 2,000 draws within classes
     level: float = 0.95,  # nominal coverage
 ) -> Interval:
-    "Interval of the gain of `after` over `before`, both scored on the same resamples; see `Gains.interval`. Raises `ValueError` as `paired_gains`."
+    """Interval of the gain of `after` over `before`, both scored on the same resamples; see `Gains.interval`. Raises
+    `ValueError` as `paired_gains`."""
     counts = resample_counts(len(labels), labels=labels) if counts is None else counts
     return paired_gains(metric, score(before, labels), [score(after, labels)], counts).interval(0, level)
 
@@ -283,10 +329,12 @@ def pooled(
     shared: float = 0.0,  # correlation of the runs' errors: 0 for disjoint test sets, up to 1 for the same images
     level: float = 0.95,
 ) -> Pooled:
-    "Random-effects mean (DerSimonian and Laird 1986; interval of Hartung and Knapp 2001). Raises `ValueError` for fewer than two runs, an error that is not positive, or `shared` outside [0, 1)."
+    """Random-effects mean (DerSimonian and Laird 1986; interval of Hartung and Knapp 2001). Raises `ValueError` for
+    fewer than two runs, an error that is not positive, or `shared` outside [0, 1)."""
     y, v = np.asarray(effects, float), np.asarray(errors, float) ** 2
     k = len(y)
-    if k < 2 or len(v) != k: raise ValueError(f"effects has {k} and errors {len(v)} values; expected the same number, at least 2")
+    if k < 2 or len(v) != k:
+        raise ValueError(f"effects has {k} and errors {len(v)} values; expected the same number, at least 2")
     if not (v > 0).all(): raise ValueError(f"errors={list(errors)}; expected positive standard errors")
     if not 0 <= shared < 1: raise ValueError(f"shared={shared}; expected 0 to below 1")
     own = v * (1 - shared)  # what differs between runs of the same images
@@ -297,8 +345,12 @@ def pooled(
     mean = (w * y).sum() / w.sum()
     variance = (w * (y - mean) ** 2).sum() / (k - 1) / w.sum()
     common = shared * (w @ np.sqrt(v)) ** 2 / w.sum() ** 2  # of the images that all runs share
-    half = np.hypot(student.ppf((1 + level) / 2, k - 1) * np.sqrt(variance), norm.ppf((1 + level) / 2) * np.sqrt(common))
-    return Pooled(float(mean), float(mean - half), float(mean + half), float(np.sqrt(between)), float(chi2.sf(Q, k - 1)))
+    half = np.hypot(
+        student.ppf((1 + level) / 2, k - 1) * np.sqrt(variance), norm.ppf((1 + level) / 2) * np.sqrt(common)
+    )
+    return Pooled(
+        float(mean), float(mean - half), float(mean + half), float(np.sqrt(between)), float(chi2.sf(Q, k - 1))
+    )
 
 # %% ../nbs/01_intervals.ipynb #0302d3f0
 def concordance(
@@ -306,9 +358,11 @@ def concordance(
     draws: int = 5000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    "Kendall's coefficient of concordance W (Kendall and Babington Smith 1939) and its permutation p value. Raises `ValueError` for fewer than two runs or layers."
+    """Kendall's coefficient of concordance W (Kendall and Babington Smith 1939) and its permutation p value. Raises
+    `ValueError` for fewer than two runs or layers."""
     gains = np.asarray(gains, float)
-    if gains.ndim != 2 or min(gains.shape) < 2: raise ValueError(f"gains has shape {gains.shape}; expected [runs, layers] with at least two of each")
+    if gains.ndim != 2 or min(gains.shape) < 2:
+        raise ValueError(f"gains has shape {gains.shape}; expected [runs, layers] with at least two of each")
     ranks, rng = rankdata(gains, axis=1), np.random.default_rng(seed)
     m, k = ranks.shape
     W = lambda r: 12 * ((r.sum(-2) - m * (k + 1) / 2) ** 2).sum(-1) / (m ** 2 * (k ** 3 - k))

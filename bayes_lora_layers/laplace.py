@@ -33,7 +33,8 @@ from .model import Classifier, Site, adapter_fingerprint, in_precision
 # %% ../nbs/05_laplace.ipynb #142b906b
 @runtime_checkable
 class Structure(Protocol):
-    "The shape of a posterior: how one weight's block is fitted, kept, and used. One object a structure; `kept` are the tensors that `freeze` keeps of a weight `[o, i]`."
+    """The shape of a posterior: how one weight's block is fitted, kept, and used. One object a structure; `kept` are
+    the tensors that `freeze` keeps of a weight `[o, i]`."""
     laplace: type[ParametricLaplace]  # the class of laplace-torch that fits it
     tensors: tuple[str, ...]  # names of what is kept; 'curvature' is among them
 
@@ -43,7 +44,9 @@ class Structure(Protocol):
     def variance(self, kept: dict[str, Tensor], prior_precision: float) -> Float[Tensor, "o i"]:
         "Posterior variances in that basis."
 
-    def rotate(self, kept: dict[str, Tensor], gradient: Float[Tensor, "... o"], inputs: Float[Tensor, "... i"]) -> tuple[Tensor, Tensor]:
+    def rotate(
+        self, kept: dict[str, Tensor], gradient: Float[Tensor, "... o"], inputs: Float[Tensor, "... i"]
+    ) -> tuple[Tensor, Tensor]:
         "Both halves of a Jacobian `gradient (x) inputs` into that basis."
 
     def sample(self, kept: dict[str, Tensor], deviation: Float[Tensor, "s o i"]) -> Float[Tensor, "s o i"]:
@@ -58,15 +61,18 @@ class Diag:
         blocks = la.H.split([p.numel() for p in la.params])
         return {"curvature": blocks[i].reshape(la.params[i].shape).clone()}
 
-    def variance(self, kept: dict[str, Tensor], prior_precision: float) -> Float[Tensor, "o i"]: return 1 / (kept["curvature"] + prior_precision)
+    def variance(self, kept: dict[str, Tensor], prior_precision: float) -> Float[Tensor, "o i"]:
+        return 1 / (kept["curvature"] + prior_precision)
 
-    def rotate(self, kept: dict[str, Tensor], gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]: return gradient, inputs
+    def rotate(self, kept: dict[str, Tensor], gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, inputs
 
     def sample(self, kept: dict[str, Tensor], deviation: Tensor) -> Tensor: return deviation
 
 # %% ../nbs/05_laplace.ipynb #93499bb6
 class Kron(Diag):
-    "A Kronecker product of an output and an input factor (Martens and Grosse 2015), diagonal in the product of their eigenbases."
+    """A Kronecker product of an output and an input factor (Martens and Grosse 2015), diagonal in the product of their
+    eigenbases."""
     laplace, tensors = KronLaplace, ("curvature", "basis_out", "basis_in")
 
     def freeze(self, la: ParametricLaplace, i: int) -> dict[str, Tensor]:
@@ -76,7 +82,8 @@ class Kron(Diag):
     def rotate(self, kept: dict[str, Tensor], gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         return gradient @ kept["basis_out"].to(gradient.dtype), inputs @ kept["basis_in"].to(inputs.dtype)
 
-    def sample(self, kept: dict[str, Tensor], deviation: Tensor) -> Tensor: return kept["basis_out"] @ deviation @ kept["basis_in"].T
+    def sample(self, kept: dict[str, Tensor], deviation: Tensor) -> Tensor:
+        return kept["basis_out"] @ deviation @ kept["basis_in"].T
 
 # %% ../nbs/05_laplace.ipynb #51d633ec
 STRUCTURES: dict[str, Structure] = {"diag": Diag(), "kron": Kron()}
@@ -89,8 +96,10 @@ def find_structure(
     module, _, attribute = name.partition(":")
     try: made = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError, TypeError, ValueError) as e:
-        raise ValueError(f"structure={name!r} cannot be had ({e}); expected one of {tuple(STRUCTURES)}, or module:Class of a Structure") from None
-    lacks = [part for part in ("laplace", "tensors", "freeze", "variance", "rotate", "sample") if not hasattr(made, part)]
+        expected = f"one of {tuple(STRUCTURES)}, or module:Class of a Structure"
+        raise ValueError(f"structure={name!r} cannot be had ({e}); expected {expected}") from None
+    parts = ("laplace", "tensors", "freeze", "variance", "rotate", "sample")
+    lacks = [part for part in parts if not hasattr(made, part)]
     if lacks: raise ValueError(f"structure={name!r} has no {lacks[0]}; expected a class with every part of Structure")
     STRUCTURES[name] = made
     return made
@@ -113,19 +122,29 @@ def fit_laplace(
     structure: str = "diag",  # see `find_structure`
     curvature: str = "exact",  # 'exact' or 'mc'
     curvature_samples: int = 1,  # labels drawn for each image when curvature is 'mc'
-    tolerance: float = 0.01,  # relative error of an entry of the curvature that folding may cause in 'exact'; 0 for no folding
+    tolerance: float = 0.01,  # relative error that folding may cause in 'exact'; 0 for no folding
     approximation: str = "expand",  # how 'kron' treats tokens: 'expand' or 'reduce'
     seed: int = 0,
     progress: bool = False,
-    precision: torch.dtype | None = None,  # of the passes; by default the classifier's. Curvature adds up in float32 or better
+    precision: torch.dtype | None = None,  # of the passes; by default the classifier's
     memory_budget: float = 0.0,  # GB, see `rows_per_pass`
 ) -> ParametricLaplace:
-    "laplace-torch's posterior over the LoRA weights, with prior precision 1. Memory does not depend on the loader's batch size. Raises `ValueError` for unknown options, `FloatingPointError` naming batch and layer."
+    """laplace-torch's posterior over the LoRA weights, with prior precision 1. Memory does not depend on the loader's
+    batch size. Raises `ValueError` for unknown options, `FloatingPointError` naming batch and layer."""
     if curvature not in ("exact", "mc"): raise ValueError(f"curvature={curvature!r}; expected 'exact' or 'mc'")
     if curvature_samples < 1: raise ValueError(f"curvature_samples={curvature_samples}; expected at least 1")
-    options = dict(classifier=classifier, approximation=approximation, seed=seed, tolerance=folded_share(tolerance, len(loader.dataset)), samples=curvature_samples if curvature == "mc" else 0,
-                   memory_budget=memory_budget, engine=in_precision(classifier, precision or classifier.dtype))
-    la = find_structure(structure).laplace(classifier.network, "classification", backend=LoRAGGN, backend_kwargs=options)
+    options = dict(
+        classifier=classifier,
+        approximation=approximation,
+        seed=seed,
+        tolerance=folded_share(tolerance, len(loader.dataset)),
+        samples=curvature_samples if curvature == "mc" else 0,
+        memory_budget=memory_budget,
+        engine=in_precision(classifier, precision or classifier.dtype),
+    )
+    la = find_structure(structure).laplace(
+        classifier.network, "classification", backend=LoRAGGN, backend_kwargs=options
+    )
     la.fit(loader, progress_bar=progress)
     return la
 
@@ -140,7 +159,9 @@ def _top(f, low: float = -7.0, high: float = 16.0) -> float:
     "Maximum of a function of log precision: the best of a coarse grid, refined between its neighbours."
     grid = torch.linspace(low, high, 24).tolist()
     i = max(range(24), key=lambda j: f(grid[j]))
-    return minimize_scalar(lambda v: -f(v), bounds=(grid[max(i - 1, 0)], grid[min(i + 1, 23)]), method="bounded", options={"xatol": 1e-3}).x
+    return minimize_scalar(
+        lambda v: -f(v), bounds=(grid[max(i - 1, 0)], grid[min(i + 1, 23)]), method="bounded", options={"xatol": 1e-3}
+    ).x
 
 # %% ../nbs/05_laplace.ipynb #423c27e9
 @torch.no_grad()
@@ -157,7 +178,8 @@ def evidence_prior(
     top = float(torch.tensor(_top(lambda v: evidence(dict.fromkeys(best, torch.tensor(v).exp().item())))).exp())
     best = dict.fromkeys(best, top)
     if per_layer:
-        for l in best: best[l] = float(torch.tensor(_top(lambda v: evidence({**best, l: torch.tensor(v).exp().item()}))).exp())
+        for l in best:
+            best[l] = float(torch.tensor(_top(lambda v: evidence({**best, l: torch.tensor(v).exp().item()}))).exp())
     la.prior_precision = as_tensor(best)
     return best
 
@@ -178,15 +200,21 @@ def head_laplace(
     labels: Int[Tensor, "n"],
     structure: str = "diag",  # see `find_structure`
 ) -> ParametricLaplace:
-    "laplace-torch's posterior over weight and bias of the head, its prior precision by evidence. Raises `ValueError` when the head is not a single linear map."
+    """laplace-torch's posterior over weight and bias of the head, its prior precision by evidence. Raises `ValueError`
+    when the head is not a single linear map."""
     head = find_head(classifier)
     if not isinstance(head, nn.Linear): raise ValueError("last-layer Laplace needs a head that is a single linear map")
-    linear = nn.Linear(head.in_features, head.out_features, bias=head.bias is not None, device=features.device, dtype=features.dtype)
+    linear = nn.Linear(
+        head.in_features, head.out_features, bias=head.bias is not None, device=features.device, dtype=features.dtype
+    )
     linear.load_state_dict({k: v.to(features) for k, v in head.state_dict().items()})
     kind = find_structure(structure).laplace
     la = kind(linear, "classification", **({"backend": _HeadDiagonal} if issubclass(kind, DiagLaplace) else {}))
     la.fit(DataLoader(TensorDataset(features, labels), batch_size=256))
-    with torch.no_grad(): la.prior_precision = float(torch.tensor(_top(lambda v: float(la.log_marginal_likelihood(prior_precision=torch.tensor(v).exp())))).exp())
+    with torch.no_grad():
+        la.prior_precision = float(
+            torch.tensor(_top(lambda v: float(la.log_marginal_likelihood(prior_precision=torch.tensor(v).exp())))).exp()
+        )
     return la
 
 
@@ -200,7 +228,10 @@ def head_covariance(
         return logits.detach(), la.functional_variance(J).detach()
     variance, weight = la.posterior_variance, la.model.weight
     of_weight, of_bias = variance[: weight.numel()].reshape(weight.shape), variance[weight.numel() :]
-    return la.model(features).detach(), torch.diag_embed(features ** 2 @ of_weight.T + (of_bias if len(of_bias) else 0)).detach()
+    return (
+        la.model(features).detach(),
+        torch.diag_embed(features**2 @ of_weight.T + (of_bias if len(of_bias) else 0)).detach(),
+    )
 
 # %% ../nbs/05_laplace.ipynb #811aaf34
 @dataclass(frozen=True)
@@ -213,7 +244,9 @@ class Posterior:
     layers: tuple[int, ...]  # the stochastic ones
     adapter: str  # fingerprint of the MAP it belongs to
     n_data: int = 0  # training images behind the curvature
-    optima: dict[str, dict[int, float]] = field(default_factory=dict)  # prior precisions that maximise the evidence: rule -> layer -> precision
+    optima: dict[str, dict[int, float]] = field(
+        default_factory=dict
+    )  # rule -> layer -> precision that maximises the evidence
 
     @property
     def curvature(self) -> dict[str, Tensor]:
@@ -222,16 +255,23 @@ class Posterior:
 
     def variance(self, site: Site, prior_precision: float | None = None) -> tuple[Tensor, Tensor]:
         "Posterior variances of A and B of a site, in their bases, under the layer's prior precision or another."
-        prior, structure = self.prior_precision[site.layer] if prior_precision is None else prior_precision, STRUCTURES[self.structure]
+        prior, structure = self.prior_precision[site.layer] if prior_precision is None else prior_precision, STRUCTURES[
+            self.structure
+        ]
         return tuple(structure.variance(self.kept[p], prior) for p in site.parameters)
 
-    def rotate(self, name: str, gradient: Float[Tensor, "... o"], inputs: Float[Tensor, "... i"]) -> tuple[Tensor, Tensor]:
+    def rotate(
+        self, name: str, gradient: Float[Tensor, "... o"], inputs: Float[Tensor, "... i"]
+    ) -> tuple[Tensor, Tensor]:
         "Both halves of a weight's Jacobian into its basis."
         return STRUCTURES[self.structure].rotate(self.kept[name], gradient, inputs)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Posterior":
         "A copy on another device or in another precision."
-        return replace(self, kept={name: {k: t.to(device, dtype) for k, t in tensors.items()} for name, tensors in self.kept.items()})
+        return replace(
+            self,
+            kept={name: {k: t.to(device, dtype) for k, t in tensors.items()} for name, tensors in self.kept.items()},
+        )
 
 # %% ../nbs/05_laplace.ipynb #b4d30f7e
 def freeze(
@@ -242,26 +282,35 @@ def freeze(
     "The fitted posterior with every layer stochastic. Raises `ValueError` for a prior precision that is not positive."
     structure, names = structure_of(la), [n for n, p in classifier.network.named_parameters() if p.requires_grad]
     kept = {name: STRUCTURES[structure].freeze(la, i) for i, name in enumerate(names)}
-    posterior = Posterior(structure, classifier.sites, kept, {}, classifier.layers, adapter_fingerprint(classifier), la.n_data)
+    posterior = Posterior(
+        structure, classifier.sites, kept, {}, classifier.layers, adapter_fingerprint(classifier), la.n_data
+    )
     return with_prior(posterior, prior_precision)
 
 def with_prior(
     posterior: Posterior,
     prior_precision: float | dict[int, float],
 ) -> Posterior:
-    "The same curvature under another prior. Raises `ValueError` for a precision that is not positive or a layer without one."
+    """The same curvature under another prior. Raises `ValueError` for a precision that is not positive or a layer
+    without one."""
     layers = sorted({s.layer for s in posterior.sites})
     by_layer = prior_precision if isinstance(prior_precision, dict) else dict.fromkeys(layers, float(prior_precision))
     if sorted(by_layer) != layers or not all(0 < v < float("inf") for v in by_layer.values()):
-        raise ValueError(f"laplace_prior_precision={prior_precision}; expected a positive finite number, or one for each of the layers {layers}")
+        raise ValueError(
+            f"laplace_prior_precision={prior_precision}; expected a positive finite number, or one for each of the"
+            f" layers {layers}"
+        )
     return replace(posterior, prior_precision=by_layer)
 
 def restrict(
     posterior: Posterior,
     layers: Iterable[int],  # the layers to keep stochastic; none gives the MAP
 ) -> Posterior:
-    "The same posterior with covariance zero outside `layers`. Raises `ValueError` for a layer without LoRA, or one whose curvature was not saved."
-    layers, known = tuple(sorted(set(layers))), sorted({s.layer for s in posterior.sites if s.parameters[0] in posterior.kept})
+    """The same posterior with covariance zero outside `layers`. Raises `ValueError` for a layer without LoRA, or one
+    whose curvature was not saved."""
+    layers, known = tuple(sorted(set(layers))), sorted(
+        {s.layer for s in posterior.sites if s.parameters[0] in posterior.kept}
+    )
     unknown = sorted(set(layers) - set(known))
     if unknown: raise ValueError(f"layers={unknown} are not in the posterior; expected layers out of {known}")
     return replace(posterior, layers=layers)
@@ -279,7 +328,10 @@ def sample_deviations(
         if site.layer not in posterior.layers: continue
         for name, variance in zip(site.parameters, posterior.variance(site)):
             generator = torch.Generator(variance.device).manual_seed(seed * 1_000_003 + order.index(name))
-            z = torch.randn(samples, *variance.shape, generator=generator, device=variance.device).to(variance) * variance.sqrt()
+            z = (
+                torch.randn(samples, *variance.shape, generator=generator, device=variance.device).to(variance)
+                * variance.sqrt()
+            )
             out[name] = STRUCTURES[posterior.structure].sample(posterior.kept[name], z)
     return out
 
@@ -296,7 +348,8 @@ def effective_dimension(posterior: Posterior) -> dict[int, float]:
 def _by_layer(posterior, f) -> dict[int, float]:
     total = dict.fromkeys(sorted({s.layer for s in posterior.sites}), 0.0)
     for s in posterior.sites:
-        for p in (p for p in s.parameters if p in posterior.kept): total[s.layer] += float(f(posterior.kept[p]["curvature"], posterior.prior_precision[s.layer]))
+        for p in (p for p in s.parameters if p in posterior.kept):
+            total[s.layer] += float(f(posterior.kept[p]["curvature"], posterior.prior_precision[s.layer]))
     return total
 
 # %% ../nbs/05_laplace.ipynb #90cba7d3
@@ -307,10 +360,20 @@ def save_posterior(
 ) -> None:
     "Write the stochastic layers of a posterior as safetensors, with a checksum."
     kept = {p for s in posterior.sites if s.layer in posterior.layers for p in s.parameters}
-    tensors = {f"{name}:{k}": t.contiguous() for name, own in posterior.kept.items() if name in kept for k, t in own.items()}
+    tensors = {
+        f"{name}:{k}": t.contiguous() for name, own in posterior.kept.items() if name in kept for k, t in own.items()
+    }
     versions = {p: version(p) for p in ("bayes_lora_layers", "torch", "transformers", "peft", "laplace-torch")}
-    header = {"schema": "2", "structure": posterior.structure, "adapter": posterior.adapter, "n_data": str(posterior.n_data), "layers": json.dumps(posterior.layers),
-              "prior_precision": json.dumps(posterior.prior_precision), "optima": json.dumps(posterior.optima), "versions": json.dumps(versions)}
+    header = {
+        "schema": "2",
+        "structure": posterior.structure,
+        "adapter": posterior.adapter,
+        "n_data": str(posterior.n_data),
+        "layers": json.dumps(posterior.layers),
+        "prior_precision": json.dumps(posterior.prior_precision),
+        "optima": json.dumps(posterior.optima),
+        "versions": json.dumps(versions),
+    }
     write_tensors(path, tensors, made_from, header)
 
 def load_posterior(
@@ -318,18 +381,34 @@ def load_posterior(
     classifier: Classifier,  # the adapter it belongs to
     made_from: dict[str, str] | None = None,  # what it must have been made from
 ) -> Posterior:
-    "Read a posterior onto its classifier. Raises `Damaged`, a `ValueError`, when it is damaged, was fitted to another adapter, holds a prior precision that is none, or was written in another schema."
+    """Read a posterior onto its classifier. Raises `Damaged`, a `ValueError`, when it is damaged, was fitted to another
+    adapter, holds a prior precision that is none, or was written in another schema."""
     tensors, header = read_tensors(path, made_from)
     mine = adapter_fingerprint(classifier)
-    if header.get("schema") != "2": raise Damaged(f"posterior={str(path)!r} has schema {header.get('schema')}; expected 2")
-    if header["adapter"] != mine: raise Damaged(f"posterior={str(path)!r} was fitted to another adapter ({header['adapter'][:12]}...); expected the adapter {mine[:12]}...")
-    if header["structure"] not in STRUCTURES: raise Damaged(f"posterior={str(path)!r} has the structure {header['structure']!r}, which is code of its own; expected one of {tuple(STRUCTURES)}: if you trust that code, call find_structure({header['structure']!r}) first")
+    if header.get("schema") != "2":
+        raise Damaged(f"posterior={str(path)!r} has schema {header.get('schema')}; expected 2")
+    if header["adapter"] != mine:
+        raise Damaged(
+            f"posterior={str(path)!r} was fitted to another adapter ({header['adapter'][:12]}...); expected the adapter"
+            f" {mine[:12]}..."
+        )
+    if header["structure"] not in STRUCTURES:
+        raise Damaged(
+            f"posterior={str(path)!r} has the structure {header['structure']!r}, which is code of its own; expected one"
+            f" of {tuple(STRUCTURES)}: if you trust that code, call find_structure({header['structure']!r}) first"
+        )
     layers, by_layer = tuple(json.loads(header["layers"])), lambda d: {int(k): v for k, v in d.items()}
     names = [p for s in classifier.sites if s.layer in layers for p in s.parameters]
-    kept = {n: {k: tensors[f"{n}:{k}"].to(classifier.device) for k in STRUCTURES[header["structure"]].tensors} for n in names}
+    kept = {
+        n: {k: tensors[f"{n}:{k}"].to(classifier.device) for k in STRUCTURES[header["structure"]].tensors}
+        for n in names
+    }
     optima = {k: by_layer(v) for k, v in json.loads(header["optima"]).items()}
-    posterior = Posterior(header["structure"], classifier.sites, kept, {}, layers, header["adapter"], int(header["n_data"]), optima)
+    posterior = Posterior(
+        header["structure"], classifier.sites, kept, {}, layers, header["adapter"], int(header["n_data"]), optima
+    )
     try:
         for prior in optima.values(): with_prior(posterior, prior)
         return with_prior(posterior, by_layer(json.loads(header["prior_precision"])))
-    except ValueError as e: raise Damaged(f"posterior={str(path)!r} holds a prior that is none: {e}") from e
+    except ValueError as e:
+        raise Damaged(f"posterior={str(path)!r} holds a prior that is none: {e}") from e

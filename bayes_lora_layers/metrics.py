@@ -27,9 +27,11 @@ def as_numpy(
     values: Array,
     name: str,  # for the error
 ) -> np.ndarray:
-    "An array, or a tensor on any device, as a numpy array. Raises `ValueError` for bfloat16, whose 8 bits cannot tell 0.997 from 1."
+    """An array, or a tensor on any device, as a numpy array. Raises `ValueError` for bfloat16, whose 8 bits cannot tell
+    0.997 from 1."""
     if not isinstance(values, torch.Tensor): return np.asarray(values)
-    if values.dtype == torch.bfloat16: raise ValueError(f"{name} is of type bfloat16; expected float32 or float64, converted before the softmax")
+    if values.dtype == torch.bfloat16:
+        raise ValueError(f"{name} is of type bfloat16; expected float32 or float64, converted before the softmax")
     return values.detach().cpu().numpy()
 
 # %% ../nbs/00_metrics.ipynb #838c08c1
@@ -37,16 +39,24 @@ def as_arrays(
     probs: Float[Array, "n c"],  # predicted probabilities, rows sum to 1
     labels: Int[Array, "n"],  # true classes, 0 to c-1
 ) -> tuple[Float[np.ndarray, "n c"], Int[np.ndarray, "n"]]:
-    "Both arguments as float64 and int64 arrays. Raises `ValueError` for wrong shapes, values outside [0, 1], rows that do not sum to 1, labels outside the classes."
+    """Both arguments as float64 and int64 arrays. Raises `ValueError` for wrong shapes, values outside [0, 1], rows
+    that do not sum to 1, labels outside the classes."""
     p, y = as_numpy(probs, "probs"), as_numpy(labels, "labels")
     p = p.astype(np.float64)
-    if p.ndim != 2 or p.size == 0: raise ValueError(f"probs has shape {p.shape}; expected [n, c] with n and c at least 1")
-    if y.shape != p.shape[:1]: raise ValueError(f"labels has shape {y.shape}; expected [{len(p)}], one for each row of probs")
+    if p.ndim != 2 or p.size == 0:
+        raise ValueError(f"probs has shape {p.shape}; expected [n, c] with n and c at least 1")
+    if y.shape != p.shape[:1]:
+        raise ValueError(f"labels has shape {y.shape}; expected [{len(p)}], one for each row of probs")
     if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1 + 1e-6:
-        raise ValueError(f"probs holds values in [{p.min()}, {p.max()}]; expected probabilities (apply softmax to logits first)")
-    if np.abs(p.sum(1) - 1).max() > 1e-3: raise ValueError("probs has rows that do not sum to 1; apply softmax to logits first")
+        raise ValueError(
+            f"probs holds values in [{p.min()}, {p.max()}]; expected probabilities (apply softmax to logits first)"
+        )
+    if np.abs(p.sum(1) - 1).max() > 1e-3:
+        raise ValueError("probs has rows that do not sum to 1; apply softmax to logits first")
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= p.shape[1]:
-        raise ValueError(f"labels are {y.dtype} in [{y.min()}, {y.max()}]; expected integers from 0 to {p.shape[1] - 1}")
+        raise ValueError(
+            f"labels are {y.dtype} in [{y.min()}, {y.max()}]; expected integers from 0 to {p.shape[1] - 1}"
+        )
     return p, y.astype(np.int64)
 
 # %% ../nbs/00_metrics.ipynb #ba079937
@@ -85,38 +95,51 @@ def _sum_abs(m): return np.abs(m).sum(-1)
 # %% ../nbs/00_metrics.ipynb #891a4bfa
 @dataclass(frozen=True)
 class Metric:
-    "A score of probabilities: `reduce` applied to the mean over examples of `statistics`. Call it with `(probs, labels)`."
+    """A score of probabilities: `reduce` applied to the mean over examples of `statistics`. Call it with `(probs,
+    labels)`."""
     name: str  # key used in result files
     statistics: Callable  # Scores -> [n,k]
     reduce: Callable = _only  # [...,k] -> [...]; by default the mean of one number an example
     higher_is_better: bool = False
     proportion: bool = False  # whether an example counts as right or wrong
-    bins: int | None = None  # of calibration errors, which sum absolute gaps: the statistics are the signed gaps of bins in order of confidence
+    bins: int | None = None  # of calibration errors, whose statistics are signed gaps, bins in order of confidence
     from_sums: bool = False  # whether sums over images of what `sets.SetSums` keeps give it
-    variance: Callable | None = None  # of calibration errors: Scores -> [n,k], the variance of each statistic were the predictor calibrated
+    variance: Callable | None = None  # of calibration errors: Scores -> [n,k], of each statistic if calibrated
     title: str = ""  # as people write it; its name if empty
 
     @property
     def is_mean(self) -> bool: return self.reduce is _only  # over examples, of one number each
 
     @property
-    def sign(self) -> int: return -1 if self.higher_is_better else 1  # of a reference's value minus a predictor's, so that a gain is positive
+    def sign(self) -> int: return -1 if self.higher_is_better else 1  # of reference minus predictor
 
     def of(self, scores: Scores) -> float: return float(self.reduce(self.statistics(scores).mean(0)))
 
-    def __call__(self, probs: Float[Array, "n c"], labels: Int[Array, "n"]) -> float: return self.of(score(probs, labels))
+    def __call__(self, probs: Float[Array, "n c"], labels: Int[Array, "n"]) -> float:
+        return self.of(score(probs, labels))
 
 # %% ../nbs/00_metrics.ipynb #72be85e7
-accuracy = Metric("accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True, proportion=True, from_sums=True)
-nll = Metric("nll", lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None], _only, from_sums=True, title="NLL")
-brier = Metric("brier", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only, from_sums=True, title="Brier score")
+accuracy = Metric(
+    "accuracy", lambda s: s.correct[:, None], _only, higher_is_better=True, proportion=True, from_sums=True
+)
+nll = Metric(
+    "nll",
+    lambda s: -np.log(np.clip(s.likelihood, np.finfo(np.float32).tiny, None))[:, None],
+    _only,
+    from_sums=True,
+    title="NLL",
+)
+brier = Metric(
+    "brier", lambda s: (1 - 2 * s.likelihood + s.squares)[:, None], _only, from_sums=True, title="Brier score"
+)
 
 # %% ../nbs/00_metrics.ipynb #0366f08b
 def bin_index(
     confidence: Float[np.ndarray, "..."],  # values in [0, 1]
     bins: int = 15,  # number of equal-width bins
 ) -> Int[np.ndarray, "..."]:
-    "Index of the right-closed equal-width bin of each confidence; 0.0 falls in the first bin, 1.0 in the last. Raises `ValueError` for `bins < 1`."
+    """Index of the right-closed equal-width bin of each confidence; 0.0 falls in the first bin, 1.0 in the last. Raises
+    `ValueError` for `bins < 1`."""
     if bins < 1: raise ValueError(f"bins={bins}; expected at least 1")
     return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
@@ -127,7 +150,8 @@ def _per_bin(index: Int[np.ndarray, "n"], value: Float[np.ndarray, "n"], bins: i
     return out
 
 def _top_label(name: str, index: Callable, bins: int, **known) -> Metric:
-    "A calibration error of the top label; `index` gives the bin of each example. The variance is that of a coin with the stated confidence."
+    """A calibration error of the top label; `index` gives the bin of each example. The variance is that of a coin with
+    the stated confidence."""
     gaps = lambda s: _per_bin(index(s), s.confidence - s.correct, bins)
     variance = lambda s: _per_bin(index(s), s.confidence * (1 - s.confidence), bins)
     return Metric(name, gaps, _sum_abs, bins=bins, variance=variance, **known)
@@ -151,7 +175,8 @@ def ece(
 def adaptive_ece_metric(
     bins: int = 15,  # number of equal-mass bins
 ) -> Metric:
-    "Adaptive ECE as a `Metric`: bins of equal mass along the sorted confidences (Nixon et al. 2019). The bootstrap keeps the sample's bins."
+    """Adaptive ECE as a `Metric`: bins of equal mass along the sorted confidences (Nixon et al. 2019). The bootstrap
+    keeps the sample's bins."""
     def index(s):
         found = np.empty(len(s.confidence), int)
         for b, rows in enumerate(np.array_split(np.argsort(s.confidence, kind="stable"), bins)): found[rows] = b
@@ -170,11 +195,14 @@ def adaptive_ece(
 def smooth_ece_metric(
     width: float = 0.05,  # standard deviation of the kernel, in confidence
 ) -> Metric:
-    "Smooth ECE as a `Metric`: smECE at a fixed width (Błasiok and Nakkiran 2023, definition 2), integrated over 40 points."
+    """Smooth ECE as a `Metric`: smECE at a fixed width (Błasiok and Nakkiran 2023, definition 2), integrated over 40
+    points."""
     at = (np.arange(40) + 0.5) / 40
     def kernel(s):  # [n,40], reflected at 0 and 1; a row's mean is 1
         c = s.confidence[:, None]
-        return sum(np.exp(-((at - mirrored) / width) ** 2 / 2) for mirrored in (c, -c, 2 - c)) / (width * np.sqrt(2 * np.pi))
+        return sum(np.exp(-(((at - mirrored) / width) ** 2) / 2) for mirrored in (c, -c, 2 - c)) / (
+            width * np.sqrt(2 * np.pi)
+        )
     def gaps(s): return kernel(s) * (s.confidence - s.correct)[:, None] / 40
     def variance(s): return kernel(s) ** 2 * (s.confidence * (1 - s.confidence))[:, None] / 1600
     return Metric("smooth_ece", gaps, _sum_abs, bins=40, variance=variance, title="smooth ECE")
@@ -214,7 +242,8 @@ def debiased_ece(
     labels: Int[Array, "n"],  # true classes
     bins: int = 15,  # number of equal-width bins
 ) -> float:
-    "Root of the debiased squared top-label calibration error (Kumar et al. 2019, definition 5.2). Bins with one example are left out of it."
+    """Root of the debiased squared top-label calibration error (Kumar et al. 2019, definition 5.2). Bins with one
+    example are left out of it."""
     s = score(probs, labels)
     conf, correct, index = s.confidence, s.correct, bin_index(s.confidence, bins)
     count = np.bincount(index, minlength=bins)
@@ -234,7 +263,9 @@ def reliability_curve(
     index = bin_index(s.confidence, bins)
     count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        means = {k: np.bincount(index, v, bins) / count for k, v in (("confidence", s.confidence), ("accuracy", s.correct))}
+        means = {
+            k: np.bincount(index, v, bins) / count for k, v in (("confidence", s.confidence), ("accuracy", s.correct))
+        }
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count, **means})
 
 # %% ../nbs/00_metrics.ipynb #af88001b
@@ -251,7 +282,8 @@ def fit_temperature(
     logits: Float[Array, "n c"],  # validation logits
     labels: Int[Array, "n"],  # validation labels
 ) -> float:
-    "The temperature in [e^-5, e^5] that minimises the NLL of `(logits, labels)`. Raises `ValueError` for logits that are not finite."
+    """The temperature in [e^-5, e^5] that minimises the NLL of `(logits, labels)`. Raises `ValueError` for logits that
+    are not finite."""
     z = as_numpy(logits, "logits")
     if not np.isfinite(z).all(): raise ValueError("logits holds values that are not finite")
     _, y = as_arrays(softmax(z.astype(np.float64), axis=1), labels)
@@ -262,8 +294,17 @@ def fit_temperature(
 def standard_metrics(
     bins: int = 15,  # number of bins of the calibration errors
 ) -> dict[str, Metric]:
-    "The metrics reported for every predictor, by name: accuracy, NLL, Brier, ECE, adaptive ECE, smooth ECE, classwise ECE."
-    metrics = accuracy, nll, brier, ece_metric(bins), adaptive_ece_metric(bins), smooth_ece_metric(), classwise_ece_metric(bins)
+    """The metrics reported for every predictor, by name: accuracy, NLL, Brier, ECE, adaptive ECE, smooth ECE, classwise
+    ECE."""
+    metrics = (
+        accuracy,
+        nll,
+        brier,
+        ece_metric(bins),
+        adaptive_ece_metric(bins),
+        smooth_ece_metric(),
+        classwise_ece_metric(bins),
+    )
     return {m.name: m for m in metrics}
 
 def title_of(

@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,10 +29,28 @@ from PIL import Image as PILImage
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessor
+from torch.utils.data import DataLoader, TensorDataset
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
 
 from .data import Batch, Inputs, process
-from .files import SEAL, Damaged, check_seal, read_json, read_tensors, say, seal, write_json, write_tensors
+from bayes_lora_layers.files import (
+    SEAL,
+    Damaged,
+    check_seal,
+    read_json,
+    read_tensors,
+    say,
+    seal,
+    write_json,
+    write_tensors,
+)
 
 # %% ../nbs/02_model.ipynb #a0693c56
 def tiny_vit(
@@ -41,8 +59,17 @@ def tiny_vit(
 ) -> tuple[ViTForImageClassification, ViTImageProcessor]:
     "An untrained 12-layer ViT for 8x8 images, with its image processor."
     torch.manual_seed(seed)
-    config = ViTConfig(hidden_size=48, num_hidden_layers=12, num_attention_heads=4, intermediate_size=96, image_size=8, patch_size=2,
-                       num_labels=classes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = ViTConfig(
+        hidden_size=48,
+        num_hidden_layers=12,
+        num_attention_heads=4,
+        intermediate_size=96,
+        image_size=8,
+        patch_size=2,
+        num_labels=classes,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     processor = ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return ViTForImageClassification(config), processor
 
@@ -53,7 +80,10 @@ ROLES = {
     "v": r"(value|v_proj|to_v|\.v)$",
     "qkv": r"(qkv|query_key_value|in_proj|qkv_proj)$",
     "o": r"(o_proj|out_proj|to_out\.0|attention\.output\.dense|attn\.proj)$",
-    "mlp": r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense|(?<!attention\.)output\.dense)$",
+    "mlp": (
+        r"(fc1|fc2|lin1|lin2|up_proj|gate_proj|down_proj|weights_in|weights_out|intermediate\.dense"
+        r"|(?<!attention\.)output\.dense)$"
+    ),
 }
 
 # %% ../nbs/02_model.ipynb #75a514fe
@@ -61,34 +91,55 @@ def block_of(
     model: nn.Module,
     name: str,  # path of a module
 ) -> str | None:
-    "Path of the transformer block that holds a module: the innermost numbered entry of a `ModuleList` on its path, or None."
+    """Path of the transformer block that holds a module: the innermost numbered entry of a `ModuleList` on its path, or
+    None."""
     parts = name.split(".")
     for i in range(len(parts) - 1, 0, -1):
-        if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList): return ".".join(parts[: i + 1])
+        if parts[i].isdigit() and isinstance(model.get_submodule(".".join(parts[:i])), nn.ModuleList):
+            return ".".join(parts[: i + 1])
     return None
 
 # %% ../nbs/02_model.ipynb #0d3cccaa
 def block_names(model: nn.Module) -> list[str]:
-    "Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block holds an attention or MLP map."
+    """Paths of all transformer blocks, in the order the model registers them; the position is the layer number. A block
+    holds an attention or MLP map."""
     maps = (n for n, m in model.named_modules() if any(re.search(pattern, n) for pattern in ROLES.values()))
     return list(dict.fromkeys(b for b in (block_of(model, n) for n in maps) if b is not None))
 
 # %% ../nbs/02_model.ipynb #37c3c8ed
 def find_targets(
     model: nn.Module,
-    target_modules: list[str],  # roles out of `ROLES`, or ends of module paths
+    target_modules: Sequence[str],  # roles out of `ROLES`, or ends of module paths
 ) -> list[str]:
-    "Paths of the linear modules inside blocks that match. Raises `ValueError` listing what there is when an entry matches nothing."
+    """Paths of the linear modules inside blocks that match. Raises `ValueError` listing what there is when an entry
+    matches nothing."""
     inside = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and block_of(model, n)]
     fits = lambda t, n: re.search(ROLES[t], n) if t in ROLES else n == t or n.endswith("." + t)
     matches = {t: [n for n in inside if fits(t, n)] for t in target_modules}
     if not target_modules or not all(matches.values()):
         missing = [t for t, found in matches.items() if not found]
-        others = sorted({type(m).__name__ for n, m in model.named_modules() if block_of(model, n) and hasattr(m, "weight") and getattr(m.weight, "ndim", 0) == 2 and not isinstance(m, (nn.Linear, nn.Embedding))})
-        if not inside: raise ValueError(f"target_modules={list(target_modules)}: the model has no linear module inside numbered blocks{f', only {others[0]}' if others else ''}; expected a transformer whose blocks hold nn.Linear maps")
+        others = sorted(
+            {
+                type(m).__name__
+                for n, m in model.named_modules()
+                if block_of(model, n)
+                and hasattr(m, "weight")
+                and getattr(m.weight, "ndim", 0) == 2
+                and not isinstance(m, (nn.Linear, nn.Embedding))
+            }
+        )
+        if not inside:
+            raise ValueError(
+                f"target_modules={list(target_modules)}: the model has no linear module inside numbered"
+                f" blocks{f', only {others[0]}' if others else ''}; expected a transformer whose blocks hold nn.Linear"
+                " maps"
+            )
         tails = sorted({n[len(block_of(model, n)) + 1:] for n in inside})
         roles = [r for r, pattern in ROLES.items() if any(re.search(pattern, n) for n in inside)]
-        raise ValueError(f"target_modules={list(target_modules)}: {missing or 'an empty list'} matches no linear module; expected roles out of {roles} or module names out of {tails}")
+        raise ValueError(
+            f"target_modules={list(target_modules)}: {missing or 'an empty list'} matches no linear module; expected"
+            f" roles out of {roles} or module names out of {tails}"
+        )
     found = {n for names in matches.values() for n in names}
     return [n for n in inside if n in found]
 
@@ -126,7 +177,8 @@ class LogitsModule(nn.Module):
 # %% ../nbs/02_model.ipynb #a89dc85d
 @dataclass(frozen=True)
 class Classifier:
-    "A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit in."
+    """A classifier with LoRA: the network, what prepares its images, its sites in forward order and the blocks they sit
+    in."""
     network: LogitsModule
     processor: object  # transformers image processor
     classes: tuple[str, ...]
@@ -167,7 +219,8 @@ def find_sites(
     network: LogitsModule,  # around a PEFT model
     processor,  # the model's image processor
 ) -> tuple[Site, ...]:
-    "All LoRA sites in the order a forward pass reaches them. Raises `ValueError` for adapters outside blocks, unsupported variants, or modules not used exactly once."
+    """All LoRA sites in the order a forward pass reaches them. Raises `ValueError` for adapters outside blocks,
+    unsupported variants, or modules not used exactly once."""
     blocks, adapted = block_names(network), _adapted(network)
     reached, hooks = [], [m.register_forward_hook(lambda *_, n=n: reached.append(n)) for n, m in adapted.items()]
     try:
@@ -178,17 +231,28 @@ def find_sites(
     for n in dict.fromkeys(reached):
         m, block = adapted[n], block_of(network, n)
         if block not in blocks:
-            raise ValueError(f"target_modules: {n} lies outside the {len(blocks)} transformer blocks, and layers are what is compared; expected adapters inside blocks only. Train without it (LoraConfig(exclude_modules=[{n.rsplit('.', 1)[-1]!r}])), and keep a trained head by modules_to_save")
+            raise ValueError(
+                f"target_modules: {n} lies outside the {len(blocks)} transformer blocks, and layers are what is"
+                " compared; expected adapters inside blocks only. Train without it"
+                f" (LoraConfig(exclude_modules=[{n.rsplit('.', 1)[-1]!r}])), and keep a trained head by modules_to_save"
+            )
         role = next((r for r, pattern in ROLES.items() if re.search(pattern, n)), n.rsplit(".", 1)[-1])
         A, B = m.lora_A["default"].weight, m.lora_B["default"].weight
-        sites.append(Site(n, blocks.index(block), role, A.shape[1], B.shape[0], A.shape[0], float(m.scaling["default"])))
-    if sorted(reached) != sorted(adapted): raise ValueError("target_modules: each adapted module must be used once in a forward pass")
+        sites.append(
+            Site(n, blocks.index(block), role, A.shape[1], B.shape[0], A.shape[0], float(m.scaling["default"]))
+        )
+    if sorted(reached) != sorted(adapted):
+        raise ValueError("target_modules: each adapted module must be used once in a forward pass")
     return tuple(sites)
 
 def _adapted(network: nn.Module) -> dict[str, nn.Module]:
-    "Modules with LoRA, by path. Raises `ValueError` for what is not plain LoRA of linear maps, as it stands in the model."
+    """Modules with LoRA, by path. Raises `ValueError` for what is not plain LoRA of linear maps, as it stands in the
+    model."""
     found = {n: m for n, m in network.named_modules() if isinstance(m, LoraLayer)}
-    if not found: raise ValueError("adapter: the model has no LoRA layer; expected one from add_lora, load_adapter or PEFT's get_peft_model")
+    if not found:
+        raise ValueError(
+            "adapter: the model has no LoRA layer; expected one from add_lora, load_adapter or PEFT's get_peft_model"
+        )
     for n, m in found.items():
         why = _unusual(m)
         if why: raise ValueError(f"adapter: {n} {why}")
@@ -197,11 +261,28 @@ def _adapted(network: nn.Module) -> dict[str, nn.Module]:
 def _unusual(m: LoraLayer) -> str:
     "Why a LoRA layer cannot be used as it is; empty when it can."
     if m.merged: return "is merged into its weight; expected it apart: call unmerge_adapter() first"
-    if m.disable_adapters: return "is disabled; expected it in use: call enable_adapter_layers(), or leave disable_adapter()"
-    if list(m.active_adapters) != ["default"]: return f"uses the adapters {list(m.active_adapters)}; expected one that is called 'default': load it by that name, or set_adapter('default')"
-    variant = getattr(m, "lora_variant", {}).get("default") is not None or getattr(m, "use_dora", {}).get("default", False)
-    if variant or not isinstance(m.get_base_layer(), nn.Linear) or "default" not in m.lora_A or not hasattr(m.lora_A["default"], "weight"): return "is not a plain LoRA of a linear map (DoRA, embeddings, convolutions, target_parameters and other variants are not supported)"
-    if m.lora_B["default"].bias is not None: return "has a bias in B (lora_bias=True), which would need a posterior of its own; expected lora_bias=False"
+    if m.disable_adapters:
+        return "is disabled; expected it in use: call enable_adapter_layers(), or leave disable_adapter()"
+    if list(m.active_adapters) != ["default"]:
+        return (
+            f"uses the adapters {list(m.active_adapters)}; expected one that is called 'default': load it by that name,"
+            " or set_adapter('default')"
+        )
+    variant = getattr(m, "lora_variant", {}).get("default") is not None or getattr(m, "use_dora", {}).get(
+        "default", False
+    )
+    if (
+        variant
+        or not isinstance(m.get_base_layer(), nn.Linear)
+        or "default" not in m.lora_A
+        or not hasattr(m.lora_A["default"], "weight")
+    ):
+        return (
+            "is not a plain LoRA of a linear map (DoRA, embeddings, convolutions, target_parameters and other variants"
+            " are not supported)"
+        )
+    if m.lora_B["default"].bias is not None:
+        return "has a bias in B (lora_bias=True), which would need a posterior of its own; expected lora_bias=False"
     if type(m).__module__ != "peft.tuners.lora.layer": return f"is of type {type(m).__name__}; expected plain LoRA"
     return ""
 
@@ -282,8 +363,11 @@ def reads_class_token_only(
     x = example_input(classifier.network, classifier.processor).drawn(1)
     try:
         with skipping_unread_tokens(replace(classifier, class_token=True)): skipped = classifier.network(x)
-    except Exception: return False  # no attention function, other shapes, several special tokens: the block runs as it is
-    return skipped.shape == (1, len(classifier.classes)) and torch.allclose(skipped, classifier.network(x), rtol=1e-3, atol=1e-4)
+    except Exception:
+        return False  # no attention function, other shapes, several special tokens: the block runs as it is
+    return skipped.shape == (1, len(classifier.classes)) and torch.allclose(
+        skipped, classifier.network(x), rtol=1e-3, atol=1e-4
+    )
 
 # %% ../nbs/02_model.ipynb #cdd0ae1b
 def head_names(model: nn.Module) -> list[str]:
@@ -294,13 +378,18 @@ def head_names(model: nn.Module) -> list[str]:
 def as_classifier(
     peft_model: nn.Module,
     processor,
-    classes: tuple[str, ...],
+    classes: Sequence[str],
 ) -> Classifier:
-    "Freeze everything but the LoRA factors, switch to evaluation and list the sites. Raises `ValueError` for adapters that are not plain LoRA in use, or a head of another width."
+    """Freeze everything but the LoRA factors, switch to evaluation and list the sites. Raises `ValueError` for adapters
+    that are not plain LoRA in use, or a head of another width."""
     network = LogitsModule(peft_model).eval()
     sites = find_sites(network, processor)
     with torch.no_grad(): width = network(example_input(network, processor)).shape[-1]
-    if width != len(classes): raise ValueError(f"classes: the model has {width} logit{'s' if width > 1 else ''}, {len(classes)} classes are named; expected one logit for each class{', two for a yes-or-no question' if width == 1 else ''}")
+    if width != len(classes):
+        raise ValueError(
+            f"classes: the model has {width} logit{'s' if width > 1 else ''}, {len(classes)} classes are named;"
+            f" expected one logit for each class{', two for a yes-or-no question' if width == 1 else ''}"
+        )
     names = {p for s in sites for p in s.parameters}
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
     classifier = Classifier(network, processor, tuple(classes), sites, tuple(block_names(network)))
@@ -310,10 +399,10 @@ def as_classifier(
 def add_lora(
     model: nn.Module,  # a transformers image classifier
     processor,  # its image processor
-    classes: tuple[str, ...],
+    classes: Sequence[str],
     rank: int = 8,  # r
     alpha: float = 8,  # scaling is alpha / rank
-    target_modules: list[str] = ("q", "v"),  # roles or module names, see `find_targets`
+    target_modules: Sequence[str] = ("q", "v"),  # roles or module names, see `find_targets`
     dropout: float = 0.0,  # on the input of A, in training only
     seed: int = 0,  # draws A; B starts at zero
 ) -> Classifier:
@@ -323,8 +412,29 @@ def add_lora(
     if not 0 <= dropout < 1: raise ValueError(f"lora_dropout={dropout}; expected 0 <= dropout < 1")
     targets = find_targets(model, list(target_modules))
     torch.manual_seed(seed)
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model))
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=head_names(model)
+    )
     return as_classifier(get_peft_model(model, config), processor, classes)
+
+# %% ../nbs/02_model.ipynb #a1fabed8
+def _random_task(
+    dtype: torch.dtype = torch.float64,
+    n: int = 24,
+    classes: int = 4,
+    rank: int = 2,
+    target_modules: Sequence[str] = ("q", "v"),
+    spread: float = 0.3,  # standard deviation of B
+    seed: int = 1,
+) -> tuple["Classifier", DataLoader]:
+    "A classifier with random LoRA factors, and random images with labels. Only tests call it."
+    names = tuple(map(str, range(classes)))
+    c = add_lora(*tiny_vit(classes), names, rank=rank, alpha=2 * rank, target_modules=target_modules)
+    torch.manual_seed(seed)
+    for s in c.sites: nn.init.normal_(c.weights(s)[1], std=spread)
+    c.network.to(dtype)
+    data = TensorDataset(torch.randn(n, 3, 8, 8, dtype=dtype), torch.randint(0, classes, (n,)))
+    return c, DataLoader(data, batch_size=8)
 
 # %% ../nbs/02_model.ipynb #8f4ac334
 @torch.no_grad()
@@ -337,7 +447,11 @@ def resize_positions(
     for name, p in network.named_parameters():
         old = trained[name]
         if p.shape == old.shape: p.copy_(old); continue
-        extra = next(e for e in range(3) if float((p.shape[1] - e) ** 0.5).is_integer() and float((old.shape[1] - e) ** 0.5).is_integer())
+        extra = next(
+            e
+            for e in range(3)
+            if float((p.shape[1] - e) ** 0.5).is_integer() and float((old.shape[1] - e) ** 0.5).is_integer()
+        )
         was, now = (int((t.shape[1] - extra) ** 0.5) for t in (old, p))
         grid = old[:, extra:].reshape(1, was, was, -1).permute(0, 3, 1, 2)
         grid = nn.functional.interpolate(grid, (now, now), mode="bicubic", align_corners=False)
@@ -346,27 +460,42 @@ def resize_positions(
 # %% ../nbs/02_model.ipynb #665a066c
 def load_base(
     model: str,  # Hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
-    classes: tuple[str, ...],  # of the task
+    classes: Sequence[str],  # of the task
     seed: int = 0,  # draws a new head where one is needed
     image_size: int = 0,  # height and width in pixels; 0 for the size the model was trained at
 ) -> tuple[nn.Module, object]:
-    "A pretrained image classifier with a head for `classes`, and its image processor. Raises `ValueError` naming the model when it cannot be loaded."
+    """A pretrained image classifier with a head for `classes`, and its image processor. Raises `ValueError` naming the
+    model when it cannot be loaded."""
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         names = dict(enumerate(classes))
         config.id2label, config.label2id = names, {v: k for k, v in names.items()}
-        load = lambda: _with_news(*AutoModelForImageClassification.from_pretrained(model, config=config, ignore_mismatched_sizes=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True))
+        load = lambda: _with_news(
+            *AutoModelForImageClassification.from_pretrained(
+                model,
+                config=config,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        )
         torch.manual_seed(seed)
         network, processor = load(), AutoImageProcessor.from_pretrained(model, trust_remote_code=False)
         if image_size and image_size != getattr(config, "image_size", image_size):
             config.image_size = image_size
             original, network = network, load()
             resize_positions(network, original)
-            processor = AutoImageProcessor.from_pretrained(model, trust_remote_code=False, size={"height": image_size, "width": image_size})
+            processor = AutoImageProcessor.from_pretrained(
+                model, trust_remote_code=False, size={"height": image_size, "width": image_size}
+            )
         return network, processor
     except Exception as e:
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
-        raise ValueError(f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as 'google/vit-base-patch16-224-in21k', or a folder with one") from e
+        raise ValueError(
+            f"model={model!r} cannot be loaded ({reason}); expected 'tiny-vit', a Hub image classifier such as"
+            " 'google/vit-base-patch16-224-in21k', or a folder with one"
+        ) from e
 def _with_news(model: nn.Module, loading: dict) -> nn.Module:
     "A model that knows whether its head was drawn anew."
     drawn = {*loading["missing_keys"], *(k[0] if isinstance(k, tuple) else k for k in loading["mismatched_keys"])}
@@ -377,7 +506,8 @@ def _with_news(model: nn.Module, loading: dict) -> nn.Module:
 def fingerprint(
     tensors: dict[str, Tensor],
 ) -> str:
-    "SHA-256 over names, shapes and float32 values of tensors, in name order: the same on any device and in any storage precision that is exact."
+    """SHA-256 over names, shapes and float32 values of tensors, in name order: the same on any device and in any
+    storage precision that is exact."""
     h = hashlib.sha256()
     for name in sorted(tensors):
         t = tensors[name].detach().to("cpu", torch.float32).contiguous()
@@ -387,7 +517,9 @@ def fingerprint(
 def base_fingerprint(peft_model: nn.Module) -> str:
     "Fingerprint of the frozen backbone: neither LoRA factors nor heads."
     skip = ("lora_", "modules_to_save", "original_module")
-    return fingerprint({n.replace(".base_layer", ""): p for n, p in peft_model.named_parameters() if not any(s in n for s in skip)})
+    return fingerprint(
+        {n.replace(".base_layer", ""): p for n, p in peft_model.named_parameters() if not any(s in n for s in skip)}
+    )
 
 def model_fingerprint(model: nn.Module) -> str:
     "Fingerprint of a base without adapters: all but its heads, which training replaces."
@@ -407,16 +539,27 @@ def save_adapter(
     folder: str | Path,  # gets PEFT's files, `base.json` and a seal
     made_from: dict[str, str] | None = None,  # what the run trained it with
 ) -> None:
-    "Write the adapter as a PEFT folder together with what it belongs to, in `base.json` and in the header of its weights."
+    """Write the adapter as a PEFT folder together with what it belongs to, in `base.json` and in the header of its
+    weights."""
     folder = Path(folder)
     classifier.peft.save_pretrained(folder)
     belongs = {"base_sha256": base_fingerprint(classifier.peft), "classes": list(classifier.classes)}
-    write_tensors(folder / WEIGHTS, get_peft_model_state_dict(classifier.peft), header={"belongs": json.dumps(belongs)}, torch_format=True)
+    write_tensors(
+        folder / WEIGHTS,
+        get_peft_model_state_dict(classifier.peft),
+        header={"belongs": json.dumps(belongs)},
+        torch_format=True,
+    )
     write_json(folder / BASE, {"schema": 1, **belongs})
     seal(folder, made_from)
 
 # %% ../nbs/02_model.ipynb #67fdbf24
-SIDES = {"gate": r"gate", "in": r"(fc1|lin1|up_proj|weights_in|intermediate\.dense)$", "out": r"(fc2|lin2|down_proj|weights_out|(?<!attention\.)output\.dense)$"}  # of an MLP
+# of an MLP
+SIDES = {
+    "gate": r"gate",
+    "in": r"(fc1|lin1|up_proj|weights_in|intermediate\.dense)$",
+    "out": r"(fc2|lin2|down_proj|weights_out|(?<!attention\.)output\.dense)$",
+}
 
 def _kind(path: str) -> tuple:
     "What a map is, whatever its name: role, side of the MLP, numbers of its block."
@@ -433,14 +576,28 @@ def _find_names(model: nn.Module, saved: dict[str, Tensor]) -> dict[str, str]:
         if not key.endswith(".lora_A.weight"): continue
         path = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
         B = saved.get(key.replace("lora_A", "lora_B"))
-        fits = [n for n in kinds.get(_kind(path), []) if B is not None and (here[n].in_features, here[n].out_features) == (A.shape[1], B.shape[0])]
+        fits = [
+            n
+            for n in kinds.get(_kind(path), [])
+            if B is not None and (here[n].in_features, here[n].out_features) == (A.shape[1], B.shape[0])
+        ]
         found[path] = path if path in here else fits[0] if len(fits) == 1 else ""
     return found
 
-def _renamed(config: LoraConfig, saved: dict[str, Tensor], names: dict[str, str]) -> tuple[LoraConfig, dict[str, Tensor]]:
+
+def _renamed(
+    config: LoraConfig, saved: dict[str, Tensor], names: dict[str, str]
+) -> tuple[LoraConfig, dict[str, Tensor]]:
     "Settings and weights of an adapter under the names of the model, with each map's rank and scaling as they were."
     rank = {new: saved[f"base_model.model.{old}.lora_A.weight"].shape[0] for old, new in names.items()}
-    alpha = {new: config.alpha_pattern[get_pattern_key(config.alpha_pattern, old)] if get_pattern_key(config.alpha_pattern, old) in config.alpha_pattern else config.lora_alpha for old, new in names.items()}
+    alpha = {
+        new: (
+            config.alpha_pattern[get_pattern_key(config.alpha_pattern, old)]
+            if get_pattern_key(config.alpha_pattern, old) in config.alpha_pattern
+            else config.lora_alpha
+        )
+        for old, new in names.items()
+    }
     config = copy.deepcopy(config)
     config.target_modules, config.rank_pattern, config.alpha_pattern = set(names.values()), rank, alpha
     config.layers_to_transform = config.layers_pattern = config.exclude_modules = None
@@ -454,50 +611,78 @@ def _renamed(config: LoraConfig, saved: dict[str, Tensor], names: dict[str, str]
 def load_adapter(
     model: nn.Module,  # the base, from `load_base`
     processor,
-    classes: tuple[str, ...],
+    classes: Sequence[str],
     folder: str | Path,  # a PEFT LoRA folder
     made_from: dict[str, str] | None = None,  # what a run would train it with, when it must have been trained with that
 ) -> Classifier:
-    "A classifier with trained adapters, under whatever names of modules they were saved. Raises `Damaged`, a `ValueError`, naming the folder when it is no LoRA adapter, damaged, or one for another base or other classes."
+    """A classifier with trained adapters, under whatever names of modules they were saved. Raises `Damaged`, a
+    `ValueError`, naming the folder when it is no LoRA adapter, damaged, or one for another base or other classes."""
     folder = Path(folder)
     fail = lambda why: Damaged(f"adapter={str(folder)!r} {why}")
     if made_from is not None or (folder / SEAL).exists(): check_seal(folder, made_from)
     config, saved, belongs = _read_adapter(folder, fail)
     here, there = getattr(model.config, "_name_or_path", ""), config.base_model_name_or_path or ""
-    if not belongs and here and there and Path(here).name != Path(there).name: raise fail(f"was trained on {there!r}; expected an adapter for {here!r}")
-    if belongs and len(belongs["classes"]) != len(classes): raise fail(f"has {len(belongs['classes'])} classes; expected {len(classes)}, as in the data set")
+    if not belongs and here and there and Path(here).name != Path(there).name:
+        raise fail(f"was trained on {there!r}; expected an adapter for {here!r}")
+    if belongs and len(belongs["classes"]) != len(classes):
+        raise fail(f"has {len(belongs['classes'])} classes; expected {len(classes)}, as in the data set")
     names = _find_names(model, saved)
     if not names: raise fail("holds no LoRA weights; expected lora_A and lora_B of linear maps")
     other = {old: new for old, new in names.items() if old != new}
     if other and all(names.values()) and len(set(names.values())) == len(names):
         config, saved = _renamed(config, saved, names)
-        say(f"adapter={str(folder)!r}: {len(other)} of its maps have other names in this model, such as {next(iter(other))} -> {other[next(iter(other))]}; they are matched by role, block and shape")
+        say(
+            f"adapter={str(folder)!r}: {len(other)} of its maps have other names in this model, such as"
+            f" {next(iter(other))} -> {other[next(iter(other))]}; they are matched by role, block and shape"
+        )
     head = head_names(model)
-    if not belongs and head and not any(f".{h}." in k for k in saved for h in head) and getattr(model, "head_is_new", False):
-        raise fail(f"holds no trained head, and the base has none for {len(classes)} classes; expected one saved with modules_to_save={head}")
+    if (
+        not belongs
+        and head
+        and not any(f".{h}." in k for k in saved for h in head)
+        and getattr(model, "head_is_new", False)
+    ):
+        raise fail(
+            f"holds no trained head, and the base has none for {len(classes)} classes; expected one saved with"
+            f" modules_to_save={head}"
+        )
     try: peft_model = get_peft_model(model, config)
     except (ValueError, TypeError, KeyError, RuntimeError) as e: raise fail(f"does not fit the model: {e}") from e
     expected = get_peft_model_state_dict(peft_model)
-    if set(saved) != set(expected): raise fail(f"holds other weights than the model has, {sorted(set(saved) ^ set(expected))[0]} for one; expected an adapter for this architecture")
+    if set(saved) != set(expected):
+        raise fail(
+            f"holds other weights than the model has, {sorted(set(saved) ^ set(expected))[0]} for one; expected an"
+            " adapter for this architecture"
+        )
     for k, t in saved.items():
-        if t.shape != expected[k].shape: raise fail(f"has {k} of shape {list(t.shape)}; expected {list(expected[k].shape)} (another base, or another number of classes)")
+        if t.shape != expected[k].shape:
+            raise fail(
+                f"has {k} of shape {list(t.shape)}; expected {list(expected[k].shape)} (another base, or another number"
+                " of classes)"
+            )
         if not t.isfinite().all(): raise fail(f"has {k} with values that are not finite; expected trained weights")
-    if belongs and belongs["base_sha256"] != base_fingerprint(peft_model): raise fail("was trained on other base weights; expected the base it belongs to")
+    if belongs and belongs["base_sha256"] != base_fingerprint(peft_model):
+        raise fail("was trained on other base weights; expected the base it belongs to")
     set_peft_model_state_dict(peft_model, saved)
     return as_classifier(peft_model, processor, classes)
 
 def _read_adapter(folder: Path, fail: Callable) -> tuple[LoraConfig, dict[str, Tensor], dict]:
-    "Settings, weights, and what the adapter belongs to: from `base.json`, else from the header of the weights; empty for adapters of other tools."
+    """Settings, weights, and what the adapter belongs to: from `base.json`, else from the header of the weights; empty
+    for adapters of other tools."""
     for f in (SETTINGS, WEIGHTS):
         if not (folder / f).is_file(): raise fail(f"has no {f}; expected a PEFT LoRA folder with safetensors weights")
     try: config = PeftConfig.from_pretrained(str(folder))
     except Exception as e: raise fail(f"has an unreadable {SETTINGS} ({type(e).__name__}: {str(e)[:100]})") from e
     if type(config) is not LoraConfig: raise fail(f"is of type {config.peft_type}; expected a LoRA adapter")
-    if getattr(config, "target_parameters", None): raise fail("adapts bare parameters (target_parameters); expected LoRA of linear modules")
-    if config.bias != "none": raise fail(f"trained biases of the base as well (bias={config.bias!r}); expected bias='none'")
+    if getattr(config, "target_parameters", None):
+        raise fail("adapts bare parameters (target_parameters); expected LoRA of linear modules")
+    if config.bias != "none":
+        raise fail(f"trained biases of the base as well (bias={config.bias!r}); expected bias='none'")
     try:
-        with safe_open(folder / WEIGHTS, "pt") as f: told, saved = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as e: raise fail(f"has an unreadable {WEIGHTS} ({str(e)[:100]})") from e
+        with safe_open(folder / WEIGHTS, "pt") as f:
+            told, saved = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
+        raise fail(f"has an unreadable {WEIGHTS} ({str(e)[:100]})") from e
     belongs = {}
     if "header" in told: belongs = json.loads(read_tensors(folder / WEIGHTS)[1].get("belongs", "{}"))
     if (folder / BASE).exists(): belongs = {**belongs, **read_json(folder / BASE, needs=("base_sha256", "classes"))}
@@ -509,7 +694,8 @@ def in_precision(
     classifier: Classifier,
     dtype: torch.dtype,
 ) -> Classifier:
-    "A copy that computes its backbone in `dtype`, for the passes of `curvature` and `predict`; the same object when it does so already."
+    """A copy that computes its backbone in `dtype`, for the passes of `curvature` and `predict`; the same object when
+    it does so already."""
     if dtype == classifier.dtype: return classifier
     network = copy.deepcopy(classifier.network)
     factors = {p for s in classifier.sites for p in s.parameters}

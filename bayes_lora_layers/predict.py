@@ -23,25 +23,53 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
 
-from .curvature import budget_bytes, head_weight, identity_cotangents, map_logits, rows_per_pass, stream_gradients, weight_jacobian
+from bayes_lora_layers.curvature import (
+    budget_bytes,
+    head_weight,
+    identity_cotangents,
+    map_logits,
+    rows_per_pass,
+    stream_gradients,
+    weight_jacobian,
+)
 from .data import Batch, Inputs, process
 from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
-from .model import ROLES, Classifier, example_input, first_broken_layer, load_adapter, load_base, merged, replaced, save_adapter, skipping_unread_tokens
+from bayes_lora_layers.model import (
+    ROLES,
+    Classifier,
+    example_input,
+    first_broken_layer,
+    load_adapter,
+    load_base,
+    merged,
+    replaced,
+    save_adapter,
+    skipping_unread_tokens,
+)
 
 # %% ../nbs/06_predict.ipynb #7fc9d7e2
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
-    "Where backward passes start and with how many directions: at the head's input when it has fewer features than classes (then with the head's weight `[c, d]`), else at the logits."
+    """Where backward passes start and with how many directions: at the head's input when it has fewer features than
+    classes (then with the head's weight `[c, d]`), else at the logits."""
     W, classes = head_weight(classifier), len(classifier.classes)
     return (W, W.shape[1]) if W is not None and W.shape[1] < classes else (None, classes)
 
 def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
     "Jacobian of a weight in its posterior's basis, flattened, in float32 or better."
-    return weight_jacobian(*posterior.rotate(name, grad, inp)).flatten(2).to(torch.promote_types(grad.dtype, torch.float32))
+    return (
+        weight_jacobian(*posterior.rotate(name, grad, inp))
+        .flatten(2)
+        .to(torch.promote_types(grad.dtype, torch.float32))
+    )
 
 def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
-    "The stochastic layers in groups, last first, whose Jacobians of one direction hold at most `numbers` values (or one layer)."
-    size = {l: sum(posterior.kept[p]["curvature"].numel() for s in posterior.sites if s.layer == l for p in s.parameters) for l in posterior.layers}
+    """The stochastic layers in groups, last first, whose Jacobians of one direction hold at most `numbers` values (or
+    one layer)."""
+    size = {
+        l: sum(posterior.kept[p]["curvature"].numel() for s in posterior.sites if s.layer == l for p in s.parameters)
+        for l in posterior.layers
+    }
     groups = []
     for l in reversed(posterior.layers):
         if groups and sum(size[m] for m in groups[-1]) + size[l] <= numbers: groups[-1] = (l, *groups[-1])
@@ -55,7 +83,7 @@ class LayerCovariances:
     logits: Float[Tensor, "n c"]
     ends: Float[Tensor, "g l n k k"]  # covariance of the logits, or of the features when there are fewer of them
     head: Float[Tensor, "c k"] | None  # from features to logits
-    weights: dict[str, Float[Tensor, "n k k"]] = field(default_factory=dict)  # what each weight contributes under the first prior precision, if asked for
+    weights: dict[str, Float[Tensor, "n k k"]] = field(default_factory=dict)  # by weight, under the first precision
 
     def of(self, layers: Sequence[int], g: int = 0) -> Float[Tensor, "n c c"]:
         "Covariance of the logits when the layers at these positions are stochastic, under the g-th prior precision."
@@ -73,14 +101,23 @@ def layer_covariances(
     classifier: Classifier,
     posterior: Posterior,
     x: Batch,
-    prior_grid: Sequence[float | dict[int, float] | None] = (None,),  # prior precisions for every layer, or one for each; None for the posterior's own
+    prior_grid: Sequence[float | dict[int, float] | None] = (None,),  # prior precisions; None for the posterior's own
     rows: int = 0,  # images times directions to carry at once; 0 for all
     memory_budget: float = 0.0,  # GB for Jacobians that wait for their other half; see `budget_bytes`
     by_weight: bool = False,  # also keep the contribution of each weight
 ) -> LayerCovariances:
-    "Covariances of all stochastic layers (l follows `posterior.layers`) from one backward pass. Raises `FloatingPointError` naming the layer."
+    """Covariances of all stochastic layers (l follows `posterior.layers`) from one backward pass. Raises
+    `FloatingPointError` naming the layer."""
     (W, k), n = _start(classifier), len(x)
-    total = torch.zeros(len(prior_grid), len(posterior.layers), n, k, k, dtype=torch.promote_types(classifier.dtype, torch.float32), device=x.device)
+    total = torch.zeros(
+        len(prior_grid),
+        len(posterior.layers),
+        n,
+        k,
+        k,
+        dtype=torch.promote_types(classifier.dtype, torch.float32),
+        device=x.device,
+    )
     waiting, weights = {}, {}
     at = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
 
@@ -99,10 +136,19 @@ def layer_covariances(
 
     whole = not rows or rows >= n * k
     for group in _layer_groups(posterior, 1 << 62 if whole else budget_bytes(x.device, memory_budget) // (4 * n * k)):
-        logits = stream_gradients(classifier, x, identity_cotangents, visit, layers=group, rows=rows, at_head=W is not None)
-    fine, *at = torch.cat([logits.isfinite().all()[None], total.isfinite().transpose(0, 1).flatten(1).all(1)]).tolist()  # one question to the device
-    if not fine: raise FloatingPointError(f"linearised predictive: logits are not finite: {first_broken_layer(classifier.network, x)}")
-    if not all(at): raise FloatingPointError(f"linearised predictive: the covariance of layer {posterior.layers[at.index(False)]} is not finite")
+        logits = stream_gradients(
+            classifier, x, identity_cotangents, visit, layers=group, rows=rows, at_head=W is not None
+        )
+    # one question to the device
+    fine, *at = torch.cat([logits.isfinite().all()[None], total.isfinite().transpose(0, 1).flatten(1).all(1)]).tolist()
+    if not fine:
+        raise FloatingPointError(
+            f"linearised predictive: logits are not finite: {first_broken_layer(classifier.network, x)}"
+        )
+    if not all(at):
+        raise FloatingPointError(
+            f"linearised predictive: the covariance of layer {posterior.layers[at.index(False)]} is not finite"
+        )
     return LayerCovariances(logits, total, W, weights)
 
 # %% ../nbs/06_predict.ipynb #6ac9515c
@@ -126,17 +172,22 @@ def normal_draws(
 def covariance_factor(
     covariance: Float[Tensor, "... k k"],
 ) -> Float[Tensor, "... k k"]:
-    "Cholesky factor, with a jitter of rounding size for covariances of lower rank; NaN where there is none, which `check_drawn` finds."
+    """Cholesky factor, with a jitter of rounding size for covariances of lower rank; NaN where there is none, which
+    `check_drawn` finds."""
     k, info = covariance.shape[-1], torch.finfo(covariance.dtype)
     scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(info.tiny ** 0.5)
-    factor, failed = torch.linalg.cholesky_ex(covariance / scale + 10 * info.eps * k * torch.eye(k, dtype=covariance.dtype, device=covariance.device))
+    factor, failed = torch.linalg.cholesky_ex(
+        covariance / scale + 10 * info.eps * k * torch.eye(k, dtype=covariance.dtype, device=covariance.device)
+    )
     return (scale.sqrt() * factor).masked_fill((failed > 0)[..., None, None], torch.nan)
 
 def check_drawn(
     values: Tensor,  # made of draws
 ) -> Tensor:
-    "The values. Raises `FloatingPointError` when a covariance behind them had no Cholesky factor; asked once for many of them, since the device has to be waited for."
-    if not values.isfinite().all(): raise FloatingPointError("linearised predictive: a logit covariance is not positive definite")
+    """The values. Raises `FloatingPointError` when a covariance behind them had no Cholesky factor; asked once for many
+    of them, since the device has to be waited for."""
+    if not values.isfinite().all():
+        raise FloatingPointError("linearised predictive: a logit covariance is not positive definite")
     return values
 
 def mc_probs(
@@ -158,7 +209,8 @@ def _hooks(handles: list):
         for h in handles: h.remove()
 
 def _block_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-    "What `_from_block` goes on from for every adapted block (its input, or the images themselves), and the logits, in one forward at the MAP."
+    """What `_from_block` goes on from for every adapted block (its input, or the images themselves), and the logits, in
+    one forward at the MAP."""
     kept, logits = _kept_inputs(classifier, x)
     return (kept if _goes_on_from_blocks(classifier) else dict.fromkeys(classifier.layers, x)), logits
 
@@ -167,14 +219,18 @@ def _kept_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], 
     def keep(layer):
         def hook(module, args): kept[layer] = args[0]
         return hook
-    handles = [classifier.network.get_submodule(classifier.blocks[l]).register_forward_pre_hook(keep(l)) for l in classifier.layers]
+    handles = [
+        classifier.network.get_submodule(classifier.blocks[l]).register_forward_pre_hook(keep(l))
+        for l in classifier.layers
+    ]
     with _hooks(handles): return kept, map_logits(classifier, x)
 
 _GOES_ON = weakref.WeakKeyDictionary()  # network -> whether
 
 @torch.no_grad()
 def _goes_on_from_blocks(classifier: Classifier) -> bool:
-    "Whether exchanging a block's input is enough to get another image's logits: nothing else of the image passes it by, as MobileViT's residual does around several blocks. Looked at once for each network."
+    """Whether exchanging a block's input is enough to get another image's logits: nothing else of the image passes it
+    by, as MobileViT's residual does around several blocks. Looked at once for each network."""
     if classifier.network not in _GOES_ON:
         one = example_input(classifier.network, classifier.processor)
         if one.device.type == "meta": return True  # shapes only
@@ -184,20 +240,31 @@ def _goes_on_from_blocks(classifier: Classifier) -> bool:
         def same(layer):
             try: found = _from_block(classifier, kept[layer], layer, {}, one)
             except (RuntimeError, ValueError): return False
-            return found.shape == logits.shape and torch.allclose(found, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max()))
+            return found.shape == logits.shape and torch.allclose(
+                found, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max())
+            )
         _GOES_ON[classifier.network] = all(map(same, classifier.layers))
     return _GOES_ON[classifier.network]
 
 def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor) -> Float[Tensor, "n c"]:
-    "Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose activations are exchanged for `h`."
+    """Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose
+    activations are exchanged for `h`."""
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier):
         if not _goes_on_from_blocks(classifier): return classifier.network(h)
         swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
-        with _hooks([classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(swap, with_kwargs=True)]): return classifier.network(one)
+        with _hooks(
+            [
+                classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(
+                    swap, with_kwargs=True
+                )
+            ]
+        ):
+            return classifier.network(one)
 
 # %% ../nbs/06_predict.ipynb #081c31fc
 class _Moved(torch.autograd.Function):
-    "A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes differ."
+    """A value that moves by `change` for every unit of `step`; under `vmap` the value stays shared though the changes
+    differ."""
 
     @staticmethod
     def forward(value, step, change): return value.clone()
@@ -214,7 +281,9 @@ class _Moved(torch.autograd.Function):
     def vmap(info, in_dims, value, step, change): return value.clone(), in_dims[0]
 
 # %% ../nbs/06_predict.ipynb #bde61377
-def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int) -> Float[Tensor, "s n c"]:
+def _push(
+    classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int
+) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
     names, start = [p for s in sites for p in s.parameters], torch.zeros((), dtype=classifier.dtype, device=x.device)
@@ -222,23 +291,44 @@ def _push(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], laye
     def one_sample(*drawn):
         found = dict(zip(names, drawn))
         def forward_of(site, step):
-            module, weight, (A, B) = classifier.network.get_submodule(site.name), classifier.map_weight(site), classifier.weights(site)
+            module, weight, (A, B) = (
+                classifier.network.get_submodule(site.name),
+                classifier.map_weight(site),
+                classifier.weights(site),
+            )
             dA, dB = (found[p] for p in site.parameters)
             change = (site.scaling * (B @ dA + dB @ A)).to(weight.dtype)
-            return lambda z, *args, **kwargs: _Moved.apply(linear(z, weight, module.get_base_layer().bias), step, z @ change.T)
-        def logits(step): return _from_block(classifier, h, layer, {classifier.network.get_submodule(s.name): forward_of(s, step) for s in sites}, x[:1])
+            return lambda z, *args, **kwargs: _Moved.apply(
+                linear(z, weight, module.get_base_layer().bias), step, z @ change.T
+            )
+        def logits(step):
+            return _from_block(
+                classifier,
+                h,
+                layer,
+                {classifier.network.get_submodule(s.name): forward_of(s, step) for s in sites},
+                x[:1],
+            )
         return torch.func.jvp(logits, (start,), (torch.ones_like(start),))[1]
 
-    with sdpa_kernel(SDPBackend.MATH): return torch.vmap(one_sample, chunk_size=max(rows // len(x), 1) if rows else None)(*(deviations[p] for p in names))
+    with sdpa_kernel(SDPBackend.MATH):
+        return torch.vmap(one_sample, chunk_size=max(rows // len(x), 1) if rows else None)(
+            *(deviations[p] for p in names)
+        )
 
-def _pull(classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layers: tuple[int, ...], rows: int) -> Float[Tensor, "l s n c"]:
+
+def _pull(
+    classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layers: tuple[int, ...], rows: int
+) -> Float[Tensor, "l s n c"]:
     "Reverse mode: Jacobians, met with the deviations as they come."
     W, end = _start(classifier)
     total = next(iter(deviations.values())).new_zeros(len(layers), len(next(iter(deviations.values()))), len(x), end)
     def visit(site, pairs, first):
         for name, pair in zip(site.parameters, pairs):
             J = weight_jacobian(*pair).to(total.dtype)
-            total[layers.index(site.layer), :, :, first : first + J.shape[1]] += torch.einsum("nkp,sp->snk", J.flatten(2), deviations[name].flatten(1))
+            total[layers.index(site.layer), :, :, first : first + J.shape[1]] += torch.einsum(
+                "nkp,sp->snk", J.flatten(2), deviations[name].flatten(1)
+            )
     stream_gradients(classifier, x, identity_cotangents, visit, layers=layers, rows=rows, at_head=W is not None)
     return total if W is None else total @ W.T
 
@@ -263,9 +353,13 @@ def choose_engine(
     samples: int,  # of the forward engine
     priors: int = 1,  # prior precisions to predict under
 ) -> tuple[str, dict[str, float]]:
-    "The cheaper engine, and what each would cost in passes of one image through all blocks: a backward for each class (or feature), against a forward for each sample, prior and layer through the blocks above it."
+    """The cheaper engine, and what each would cost in passes of one image through all blocks: a backward for each class
+    (or feature), against a forward for each sample, prior and layer through the blocks above it."""
     (_, directions), blocks = _start(classifier), len(classifier.blocks)
-    cost = {"reverse": directions * (blocks - classifier.layers[0]) / blocks, "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks}
+    cost = {
+        "reverse": directions * (blocks - classifier.layers[0]) / blocks,
+        "forward": samples * priors * sum(blocks - l for l in classifier.layers) / blocks,
+    }
     return min(cost, key=cost.get), cost
 
 # %% ../nbs/06_predict.ipynb #f9dc420f
@@ -312,10 +406,13 @@ def pack_scores(
     probs: Float[Tensor, "... n c"],
     labels: Int[Tensor, "n"],
 ) -> Float[Tensor, "... n 3"]:
-    "Three numbers an image that metrics are made of, as `Scores.pack` has them: largest probability (negative where wrong), probability of the true class, sum of squares."
+    """Three numbers an image that metrics are made of, as `Scores.pack` has them: largest probability (negative where
+    wrong), probability of the true class, sum of squares."""
     confidence, top = probs.max(-1)
     likelihood = probs.gather(-1, labels.expand(probs.shape[:-1])[..., None])[..., 0]
-    return torch.stack([torch.where(top == labels, confidence, -confidence), likelihood, probs.square().sum(-1)], dim=-1)
+    return torch.stack(
+        [torch.where(top == labels, confidence, -confidence), likelihood, probs.square().sum(-1)], dim=-1
+    )
 
 @torch.no_grad()
 def subset_scores(
@@ -327,7 +424,13 @@ def subset_scores(
     l, n, c, s = changes.shape
     if changes.device.type != "cpu": return pack_scores(_all_sets_unasked(logits, changes), labels)
     few = max(CACHED // (2 ** (l // 2) * c * s), 1)  # images whose table stays in a processor's cache
-    return torch.cat([pack_scores(_all_sets(logits[i : i + few], changes[:, i : i + few]), labels[i : i + few]) for i in range(0, n, few)], dim=1)
+    return torch.cat(
+        [
+            pack_scores(_all_sets(logits[i : i + few], changes[:, i : i + few]), labels[i : i + few])
+            for i in range(0, n, few)
+        ],
+        dim=1,
+    )
 
 def order_scores(
     logits: Float[Tensor, "n c"],
@@ -335,9 +438,15 @@ def order_scores(
     labels: Int[Tensor, "n"],
     orders: Int[Tensor, "o l"],  # permutations of the layers
 ) -> Float[Tensor, "m n 3"]:
-    "When `2^l` is too many: packed scores of no layer, the first, the first two, ... of each order, `l + 1` sets an order."
+    """When `2^l` is too many: packed scores of no layer, the first, the first two, ... of each order, `l + 1` sets an
+    order."""
     zero = torch.zeros_like(changes[:1])
-    return torch.cat([pack_scores((logits[..., None] + torch.cat([zero, changes[o].cumsum(0)])).softmax(2).mean(-1), labels) for o in orders.to(changes.device)])
+    return torch.cat(
+        [
+            pack_scores((logits[..., None] + torch.cat([zero, changes[o].cumsum(0)])).softmax(2).mean(-1), labels)
+            for o in orders.to(changes.device)
+        ]
+    )
 
 # %% ../nbs/06_predict.ipynb #1ccd9fbb
 CACHED = 1 << 19  # numbers
@@ -346,12 +455,14 @@ def _all_sets(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -
     half = len(changes) // 2
     low, high = (_sums_of_subsets(part) for part in (changes[:half], changes[half:]))
     high = high + logits[..., None]
-    low, high = (v - v.amax(2, keepdim=True) for v in (low, high))  # a constant of an image and draw, which the normalisation removes
+    # a constant of an image and draw, which the normalisation removes
+    low, high = (v - v.amax(2, keepdim=True) for v in (low, high))
     E, probs = low.exp(), changes.new_empty(len(high), len(low), *logits.shape)
     for h, p in zip(high, probs):
         q = E * h.exp()
         total = q.sum(2, keepdim=True)
-        q = q.div_(total) if total.min() > 1e-30 else (low + h).softmax(2)  # halves that contradict each other underflow
+        # halves that contradict each other underflow
+        q = q.div_(total) if total.min() > 1e-30 else (low + h).softmax(2)
         torch.mean(q, -1, out=p)
     return probs.flatten(0, 1)
 
@@ -378,7 +489,8 @@ def linearised_probs(
     memory_budget: float = 0.0,  # GB, see `layer_covariances`
     mean: Float[Tensor, "n c"] | None = None,  # logits at the MAP, when known in higher precision than the pass has
 ) -> dict[str, Tensor]:
-    "`logits[n,c]`; `probs[s,n,c]` of each subset; `variance[l,n,c]` of each layer's logits; and `grid[g,s,n,c]`, the subsets' probabilities under each precision of the grid. From exact covariances."
+    """`logits[n,c]`; `probs[s,n,c]` of each subset; `variance[l,n,c]` of each layer's logits; and `grid[g,s,n,c]`, the
+    subsets' probabilities under each precision of the grid. From exact covariances."""
     found = layer_covariances(classifier, posterior, x, [None, *prior_grid], rows, memory_budget)
     def link(g, subset):
         at = [posterior.layers.index(l) for l in subset]
@@ -404,12 +516,15 @@ def pushed_probs(
     "What `linearised_probs` gives, from weight samples pushed through the linearised network in forward mode."
     logits, changes = pushed_draws(classifier, posterior, x, samples, [None, *prior_grid], seed, rows)
     logits = logits if mean is None else mean
-    probs = torch.stack([subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes])
+    probs = torch.stack(
+        [subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes]
+    )
     return {"logits": logits, "probs": probs[0], "variance": changes[0].square().mean(-1), "grid": probs[1:]}
 
 # %% ../nbs/06_predict.ipynb #05e9e35b
 def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int) -> dict[nn.Module, Callable]:
-    "Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch holds one part for each sample."
+    """Forwards of stochastic sites, and of all projections of the lowest block whose input the samples share; the batch
+    holds one part for each sample."""
     samples = len(next(iter(deviations.values())))
     reads_block_input = re.compile("|".join(ROLES[r] for r in ("q", "k", "v", "qkv")))
     block = classifier.blocks[lowest]
@@ -422,28 +537,54 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
 
     def stochastic(site):
         base = classifier.network.get_submodule(site.name).get_base_layer()
-        As, Bs = (w + deviations[p] if p in deviations else w.expand(samples, *w.shape) for w, p in zip(classifier.weights(site), site.parameters))
+        As, Bs = (
+            w + deviations[p] if p in deviations else w.expand(samples, *w.shape)
+            for w, p in zip(classifier.weights(site), site.parameters)
+        )
         to = base.weight.dtype
         def own_weights(h, *args, **kwargs):
-            weights = torch.baddbmm(base.weight.expand(samples, *base.weight.shape), Bs.to(to), As.to(to), alpha=site.scaling)
+            weights = torch.baddbmm(
+                base.weight.expand(samples, *base.weight.shape), Bs.to(to), As.to(to), alpha=site.scaling
+            )
             out = h.reshape(samples, -1, h.shape[-1]) @ weights.transpose(1, 2)
             out = out if base.bias is None else out + base.bias
             return out.reshape(*h.shape[:-1], -1)
         def own_difference(h, *args, **kwargs):
             z = h[: len(h) // samples].flatten(0, -2)
             common = linear(z, base.weight, base.bias)
-            out = torch.baddbmm(common.expand(samples, *common.shape), z @ As.to(to).transpose(1, 2), Bs.to(to).transpose(1, 2), alpha=site.scaling)
+            out = torch.baddbmm(
+                common.expand(samples, *common.shape),
+                z @ As.to(to).transpose(1, 2),
+                Bs.to(to).transpose(1, 2),
+                alpha=site.scaling,
+            )
             return out.reshape(*h.shape[:-1], -1)
         return own_difference if site.layer == lowest and reads_block_input.search(site.name) else own_weights
 
-    found = {m: shared(m) for n, m in classifier.network.named_modules() if n.startswith(block + ".") and isinstance(m, nn.Linear) and reads_block_input.search(n)}
-    return {**found, **{classifier.network.get_submodule(s.name): stochastic(s) for s in classifier.sites if set(s.parameters) & set(deviations)}}
+    found = {
+        m: shared(m)
+        for n, m in classifier.network.named_modules()
+        if n.startswith(block + ".") and isinstance(m, nn.Linear) and reads_block_input.search(n)
+    }
+    return {
+        **found,
+        **{
+            classifier.network.get_submodule(s.name): stochastic(s)
+            for s in classifier.sites
+            if set(s.parameters) & set(deviations)
+        },
+    }
 
-def _replay(classifier: Classifier, h: Tensor, layer: int, deviations: dict[str, Tensor], one: Tensor) -> Float[Tensor, "s n c"]:
+
+def _replay(
+    classifier: Classifier, h: Tensor, layer: int, deviations: dict[str, Tensor], one: Tensor
+) -> Float[Tensor, "s n c"]:
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
     samples = len(next(iter(deviations.values())))
     stacked = h.repeat(samples) if isinstance(h, Inputs) else h.repeat(samples, *[1] * (h.dim() - 1))
-    return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(samples, len(h), -1)
+    return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(
+        samples, len(h), -1
+    )
 
 # %% ../nbs/06_predict.ipynb #64bf6a2b
 @torch.no_grad()
@@ -455,21 +596,31 @@ def sampled_probs(
     samples: int = 30,
     seed: int = 0,
     rows: int = 0,  # images times samples to carry at once; 0 for all
-    mean: Float[Tensor, "n c"] | None = None,  # logits at the MAP, when known in higher precision: samples then add their difference from the pass's own MAP
+    mean: Float[Tensor, "n c"] | None = None,  # logits at the MAP, when known in higher precision
     blocks: int = 1,  # also average over this many blocks of samples, for their Monte Carlo error
 ) -> dict[str, Tensor]:
-    "`logits[n,c]` at the MAP; `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same draws in every subset; `blocks[b,s,n,c]`. Raises `FloatingPointError` naming the subset."
+    """`logits[n,c]` at the MAP; `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same
+    draws in every subset; `blocks[b,s,n,c]`. Raises `FloatingPointError` naming the subset."""
     kept, logits = _block_inputs(classifier, x)
     shift = 0 if mean is None else mean - logits
-    if not logits.isfinite().all(): raise FloatingPointError(f"sampled predictive: logits are not finite: {first_broken_layer(classifier.network, x)}")
+    if not logits.isfinite().all():
+        raise FloatingPointError(
+            f"sampled predictive: logits are not finite: {first_broken_layer(classifier.network, x)}"
+        )
     every = sample_deviations(posterior, samples, seed)
-    layer_of, parts = {p: s.layer for s in posterior.sites for p in s.parameters}, [len(p) for p in torch.arange(samples).tensor_split(blocks)]
-    block_of = torch.arange(blocks, device=x.device).repeat_interleave(torch.tensor(parts, device=x.device), output_size=samples)
+    layer_of, parts = {p: s.layer for s in posterior.sites for p in s.parameters}, [
+        len(p) for p in torch.arange(samples).tensor_split(blocks)
+    ]
+    block_of = torch.arange(blocks, device=x.device).repeat_interleave(
+        torch.tensor(parts, device=x.device), output_size=samples
+    )
     means = []
     for subset in subsets:
         chosen = {k: v for k, v in every.items() if layer_of[k] in subset or k in subset}
         if not chosen: means.append((logits + shift).softmax(-1).expand(blocks, *logits.shape)); continue
-        total, lowest = torch.zeros(blocks, *logits.shape, dtype=(logits + shift).dtype, device=x.device), min(layer_of[k] for k in chosen)
+        total, lowest = torch.zeros(blocks, *logits.shape, dtype=(logits + shift).dtype, device=x.device), min(
+            layer_of[k] for k in chosen
+        )
         for part in torch.arange(samples, device=x.device).split(max(rows // len(x), 1) if rows else samples):
             drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x[:1])
             total.index_add_(0, block_of[part], (drawn + shift).softmax(-1).to(total.dtype))
@@ -478,7 +629,10 @@ def sampled_probs(
     probs = (means * means.new_tensor(parts)[:, None, None, None] / samples).sum(0)
     if not probs.isfinite().all():
         broken = subsets[int((~probs.isfinite()).flatten(1).any(1).nonzero()[0])]
-        raise FloatingPointError(f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is too wide")
+        raise FloatingPointError(
+            f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is"
+            " too wide"
+        )
     return {"logits": logits + shift, "probs": probs, "blocks": means}
 
 # %% ../nbs/06_predict.ipynb #f754a2b5
@@ -490,7 +644,8 @@ def dropout_probs(
     seed: int = 0,
 ) -> Float[Tensor, "n c"]:
     "Average softmax over forwards with LoRA dropout on. Raises `ValueError` when the adapter has none."
-    drops = [m for name, m in classifier.network.named_modules() if isinstance(m, nn.Dropout) and "lora_dropout" in name and m.p > 0]
+    named = classifier.network.named_modules()
+    drops = [m for name, m in named if "lora_dropout" in name and isinstance(m, nn.Dropout) and m.p > 0]
     if not drops: raise ValueError("the adapter has no LoRA dropout; train it with lora_dropout above 0")
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -519,8 +674,16 @@ class BayesianClassifier:
         x = x.to(self.classifier.device, self.classifier.dtype)
         rows = max(rows_per_pass(self.classifier, x[:1], memory_budget) // pass_directions(self.classifier), 1)
         normals = normal_draws(self.draws, len(self.classifier.classes), seed=seed)
-        if not self.posterior.layers: return torch.cat([self.classifier.network(part).detach().softmax(-1) for part in x.split(rows)]).cpu()
-        return torch.cat([linearised_probs(self.classifier, self.posterior, part, [self.posterior.layers], normals, memory_budget=memory_budget)["probs"][0] for part in x.split(rows)]).cpu()
+        if not self.posterior.layers:
+            return torch.cat([self.classifier.network(part).detach().softmax(-1) for part in x.split(rows)]).cpu()
+        return torch.cat(
+            [
+                linearised_probs(
+                    self.classifier, self.posterior, part, [self.posterior.layers], normals, memory_budget=memory_budget
+                )["probs"][0]
+                for part in x.split(rows)
+            ]
+        ).cpu()
 
 # %% ../nbs/06_predict.ipynb #44acd0c5
 def save_bayesian(
@@ -528,12 +691,18 @@ def save_bayesian(
     posterior: Posterior,  # from `restrict`
     folder: str | Path,
 ) -> None:
-    "Write adapter, head and posterior, and which base they belong to. A base in a local folder is named by its full path; `load_bayesian` can be given another."
+    """Write adapter, head and posterior, and which base they belong to. A base in a local folder is named by its full
+    path; `load_bayesian` can be given another."""
     config = classifier.peft.base_model.model.config
     save_adapter(classifier, folder)
     save_posterior(posterior, Path(folder) / "posterior.safetensors")
     model = getattr(config, "_name_or_path", "")
-    belongs = {"schema": 1, "model": str(Path(model).resolve()) if Path(model).is_dir() else model, "image_size": getattr(config, "image_size", 0)}  # `save_adapter` wrote the classes
+    # `save_adapter` wrote the classes
+    belongs = {
+        "schema": 1,
+        "model": str(Path(model).resolve()) if Path(model).is_dir() else model,
+        "image_size": getattr(config, "image_size", 0),
+    }
     write_json(Path(folder) / "bayesian.json", belongs)
 
 def load_bayesian(
@@ -544,8 +713,13 @@ def load_bayesian(
     "Read back what `save_bayesian` wrote. Raises `ValueError` when the folder or the base is not what is needed."
     path = Path(folder) / "bayesian.json"
     belongs = read_json(path, needs=("model", "image_size")) if path.exists() else {}
-    if belongs.get("schema") != 1: raise ValueError(f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote")
+    if belongs.get("schema") != 1:
+        raise ValueError(
+            f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote"
+        )
     classes = tuple(read_json(Path(folder) / "base.json", needs=("classes",))["classes"])
-    classifier = load_adapter(*load_base(model or belongs["model"], classes, image_size=belongs["image_size"]), classes, folder)
+    classifier = load_adapter(
+        *load_base(model or belongs["model"], classes, image_size=belongs["image_size"]), classes, folder
+    )
     classifier.network.to(device)
     return BayesianClassifier(classifier, load_posterior(Path(folder) / "posterior.safetensors", classifier))

@@ -31,8 +31,21 @@ from .laplace import Posterior
 from .metrics import Scores, score, standard_metrics
 from .model import Classifier, example_input, in_precision
 from bayes_lora_layers.predict import (
-    LayerCovariances, check_drawn, choose_engine, covariance_factor, layer_covariances, layer_draws, mc_probs, normal_draws,
-    order_scores, pack_scores, pass_directions, pushed_draws, sampled_probs, subset_probs, subset_scores,
+    LayerCovariances,
+    check_drawn,
+    choose_engine,
+    covariance_factor,
+    layer_covariances,
+    layer_draws,
+    mc_probs,
+    normal_draws,
+    order_scores,
+    pack_scores,
+    pass_directions,
+    pushed_draws,
+    sampled_probs,
+    subset_probs,
+    subset_scores,
 )
 from .sets import BySet, LayerSet, SetSums, choose_set, set_sizes, set_sums, sets_of
 
@@ -49,7 +62,7 @@ class Predicted:
     controls: Float[Tensor, "n k m 3"] | None = None  # packed scores under each of `CONTROLS`
     cuts: Float[Tensor, "n p 3"] | None = None  # packed scores of the finer cuts
     scores: Float[Tensor, "n s 3"] | None = None  # packed, of all sets, or of the prefixes of random orders
-    changes: Float[Tensor, "n l c d"] | None = None  # drawn, of each layer, in half precision; until the recommended set is chosen
+    changes: Float[Tensor, "n l c d"] | None = None  # drawn, in half precision, until a set is chosen
     sums: SetSums | None = _added()  # of all sets, under each prior
     moments: Float[Tensor, "l c c"] | None = _added()  # of the changes of each layer; until they are averaged
 
@@ -58,7 +71,8 @@ def joined(parts: Sequence[Predicted]) -> Predicted:
     def one(f):
         values = [getattr(p, f.name) for p in parts]
         if values[0] is None: return None
-        if f.type == "SetSums | None" or isinstance(values[0], SetSums): return SetSums.stack(values).map(lambda t: t.sum(0))
+        if f.type == "SetSums | None" or isinstance(values[0], SetSums):
+            return SetSums.stack(values).map(lambda t: t.sum(0))
         return (torch.stack(values).sum(0) if f.metadata else torch.cat(values)).contiguous()
     return Predicted(**{f.name: one(f) for f in fields(Predicted)})
 
@@ -66,7 +80,9 @@ def joined(parts: Sequence[Predicted]) -> Predicted:
 def to_tensors(predicted: Predicted) -> dict[str, Tensor]:
     "As a safetensors file has them."
     plain = {f.name: getattr(predicted, f.name) for f in fields(Predicted) if f.name != "sums"}
-    sums = {} if predicted.sums is None else {f"sums.{f.name}": getattr(predicted.sums, f.name) for f in fields(SetSums)}
+    sums = (
+        {} if predicted.sums is None else {f"sums.{f.name}": getattr(predicted.sums, f.name) for f in fields(SetSums)}
+    )
     return {k: v.contiguous() for k, v in (plain | sums).items() if v is not None}
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> Predicted:
@@ -102,7 +118,8 @@ def find_cuts(classifier: Classifier) -> list[Cut]:
     for s in classifier.sites:
         for factor, weight in zip("AB", s.parameters):
             kinds = ("factor", factor), ("projection", s.name.rsplit(".", 1)[-1])
-            for at in [(*kind, layer) for layer in (None, s.layer) for kind in kinds]: weights.setdefault(at, []).append(weight)
+            for at in [(*kind, layer) for layer in (None, s.layer) for kind in kinds]:
+                weights.setdefault(at, []).append(weight)
     cuts = [Cut(*at, tuple(found)) for at, found in weights.items()]
     return sorted(cuts, key=lambda cut: cut.layer is not None)
 
@@ -161,7 +178,8 @@ class Plan:
         return not standard_metrics(self.config.bins)[self.config.metric].from_sums
 
     def carried(self, priors: int) -> int:
-        "Images at a time out of `TOGETHER`: all, or fewer (but at least 2) when covariances of all layers and priors would not fit."
+        """Images at a time out of `TOGETHER`: all, or fewer (but at least 2) when covariances of all layers and priors
+        would not fit."""
         if self.engine == "forward": return TOGETHER
         k = max(pass_directions(self.classifier), len(self.classifier.classes))
         one = 8 * priors * len(self.posterior.layers) * k ** 2  # bytes
@@ -172,7 +190,10 @@ def find_engine(config: Config, classifier: Classifier) -> str:
     if config.engine != "auto": return config.engine
     return choose_engine(classifier, config.samples, 4 + len(config.prior_grid))[0]
 
-def make_plan(config: Config, classifier: Classifier, posterior: Posterior, sets: BySet[LayerSet], device: torch.device) -> Plan:
+
+def make_plan(
+    config: Config, classifier: Classifier, posterior: Posterior, sets: BySet[LayerSet], device: torch.device
+) -> Plan:
     "The plan of a configuration."
     low = in_precision(classifier, pass_dtype(config.precision, device))
     layers, orders = len(classifier.layers), None
@@ -180,7 +201,17 @@ def make_plan(config: Config, classifier: Classifier, posterior: Posterior, sets
         rng = torch.Generator().manual_seed(config.seed)
         orders = torch.stack([torch.randperm(layers, generator=rng) for _ in range(ORDERS)])
     room = Room(rows_per_pass(low, example_input(low.network, low.processor), config.memory_budget))
-    return Plan(config, low, posterior, find_engine(config, classifier), sets, tuple(find_cuts(classifier)), orders, device, room)
+    return Plan(
+        config,
+        low,
+        posterior,
+        find_engine(config, classifier),
+        sets,
+        tuple(find_cuts(classifier)),
+        orders,
+        device,
+        room,
+    )
 
 # %% ../nbs/08_predictions.ipynb #a56b8315
 @dataclass(frozen=True)
@@ -204,7 +235,8 @@ def find_averages(moments: Float[Tensor, "l c c"], n: int) -> Averages:
     return Averages(check_drawn(covariance_factor(covariance)), scale)
 
 def find_validated(plan: Plan, scores: Float[Tensor, "n g m 3"]) -> dict[int, float]:
-    "The prior precision with the lowest validation NLL of each layer alone; the run's own for layers that are not swept."
+    """The prior precision with the lowest validation NLL of each layer alone; the run's own for layers that are not
+    swept."""
     priors, best = find_priors(plan.posterior, plan.config.prior_grid), dict(plan.posterior.prior_precision)
     nll = -scores[..., 1].double().clamp_min(1e-30).log().mean(0)  # [g, m]
     by_set = plan.sets.filled(nll.unbind(1))
@@ -224,7 +256,11 @@ def recommend_set(
         sets = sets_of([adapted.index(l) for l in (plan.config.layers or adapted)])
         values = values_of_sets(predicted, metric, len(logits), plan.config.bins)
         chosen = choose_set({k: v[sets] for k, v in values.items()}, set_sizes(sets), metric)
-        return None if chosen is None else LayerSet.of([l for p, l in enumerate(adapted) if sets[chosen] >> p & 1], adapted)
+        return (
+            None
+            if chosen is None
+            else LayerSet.of([l for p, l in enumerate(adapted) if sets[chosen] >> p & 1], adapted)
+        )
     named, metrics = plan.sets.values(), standard_metrics(plan.config.bins)
     scores = [score(p, labels) for p in (logits.softmax(-1), *predicted.probs.unbind(1))]
     values = {k: np.array([metrics[k].of(s) for s in scores]) for k in ("accuracy", metric)}
@@ -232,13 +268,17 @@ def recommend_set(
     return None if chosen is None else named[chosen - 1]
 
 def values_of_sets(predicted: Predicted, metric: str, n: int, bins: int) -> dict[str, Float[np.ndarray, "s"]]:
-    "Metrics of every set under the run's own prior on n images: those that follow from sums, and the one that is asked for."
+    """Metrics of every set under the run's own prior on n images: those that follow from sums, and the one that is
+    asked for."""
     values, wanted = predicted.sums[0].metrics(n), standard_metrics(bins)[metric]
     if wanted.from_sums: return values
     packed = predicted.scores.numpy()
     return {**values, metric: np.array([wanted.of(Scores.unpack(packed[:, i])) for i in range(packed.shape[1])])}
 
-def recommended_probs(plan: Plan, chosen: LayerSet, predicted: Predicted, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+
+def recommended_probs(
+    plan: Plan, chosen: LayerSet, predicted: Predicted, logits: Float[Tensor, "n c"]
+) -> Float[Tensor, "n c"]:
     "Validation probabilities of a recommended set."
     if predicted.changes is None: return predicted.probs[:, plan.sets.values().index(chosen)]
     parts = zip(logits.split(CHUNK), predicted.changes.split(CHUNK))
@@ -262,7 +302,8 @@ def controlled(
 FOLDS = 8  # of samples or draws, for the Monte Carlo error
 
 def count_folds(samples: int) -> int:
-    "Into how many equal folds so many samples can be split, at most `FOLDS`; 1 when they cannot, and then there is no Monte Carlo error."
+    """Into how many equal folds so many samples can be split, at most `FOLDS`; 1 when they cannot, and then there is no
+    Monte Carlo error."""
     return max(b for b in range(1, FOLDS + 1) if samples % b == 0)
 
 def left_out(folds: Float[Tensor, "b m n c"], y: Int[Tensor, "n"]) -> Float[Tensor, "n b m 3"]:
@@ -286,7 +327,9 @@ class Normals:
 def draw_normals(plan: Plan, n: int, classes: int, seed: int, test: bool, like: Tensor) -> Normals:
     "For n images; those of the controls on test images only."
     layers, k, reverse = len(plan.posterior.layers), pass_directions(plan.classifier), plan.engine == "reverse"
-    draw = lambda wanted, *shape, add=0: normal_draws(plan.config.link_draws, *shape, seed=seed + add).to(like) if wanted else None
+    draw = lambda wanted, *shape, add=0: (
+        normal_draws(plan.config.link_draws, *shape, seed=seed + add).to(like) if wanted else None
+    )
     return Normals(draw(reverse, layers, n, k), draw(reverse, n, k), draw(test, layers, n, classes, add=1))
 
 # %% ../nbs/08_predictions.ipynb #834fb3d7
@@ -298,10 +341,21 @@ def linearised_group(plan: Plan, chosen: Chosen | None, x: Tensor, mean: Tensor,
     return joined([_linearised(plan, chosen, priors, x[r], mean[r], y[r], normals.of(r), seed) for r in rows])
 
 # %% ../nbs/08_predictions.ipynb #1ed44834
-def _linearised(plan: Plan, chosen: Chosen | None, priors: list[Prior], x: Tensor, mean: Tensor, y: Tensor, normals: Normals, seed: int) -> Predicted:
+def _linearised(
+    plan: Plan,
+    chosen: Chosen | None,
+    priors: list[Prior],
+    x: Tensor,
+    mean: Tensor,
+    y: Tensor,
+    normals: Normals,
+    seed: int,
+) -> Predicted:
     "Of images that are carried together."
     test, reverse = chosen is not None, plan.engine == "reverse"
-    sets = [list(s.positions) for s in plan.sets.values()] + ([list(chosen.recommended.positions)] if test and chosen.recommended else [])
+    sets = [list(s.positions) for s in plan.sets.values()] + (
+        [list(chosen.recommended.positions)] if test and chosen.recommended else []
+    )
     precisions, at = _different([p.precision for p in priors])
     covariances = _covariances(plan, x, precisions, by_weight=test) if reverse else None
     own, scores, sums = None, [], []
@@ -310,25 +364,44 @@ def _linearised(plan: Plan, chosen: Chosen | None, priors: list[Prior], x: Tenso
         probs = subset_probs(mean, changes, sets)
         scores.append(pack_scores(probs, y))
         if plan.config.subsets and (test or g == 0):
-            of_sets = subset_scores(mean, changes, y) if plan.orders is None else order_scores(mean, changes, y, plan.orders)
+            of_sets = (
+                subset_scores(mean, changes, y) if plan.orders is None else order_scores(mean, changes, y, plan.orders)
+            )
             sums.append(set_sums(of_sets, plan.config.bins))
-        if g == 0: own = _under_own_prior(plan, chosen, sets, changes, probs, of_sets if sums else None, mean, y, normals)
+        if g == 0:
+            own = _under_own_prior(plan, chosen, sets, changes, probs, of_sets if sums else None, mean, y, normals)
     cuts = _cut_scores(plan, covariances, mean, y, normals.weights) if test and reverse else None
     sums = SetSums.stack(sums)[at if test else [0]] if sums else None
     priors = torch.stack(scores)[at].permute(2, 0, 1, 3)  # [g, m, n, 3] -> [n, g, m, 3]
     return replace(own, cuts=cuts, sums=sums, priors=priors)
+
 
 def _different(values: list) -> tuple[list, list[int]]:
     "Those that differ, and where each is among them: priors that are equal are computed once."
     different = [v for i, v in enumerate(values) if v not in values[:i]]
     return different, [different.index(v) for v in values]
 
-def _under_own_prior(plan, chosen, sets, changes: Float[Tensor, "l n c d"], probs: Float[Tensor, "m n c"], of_sets, mean, y, normals: Normals) -> Predicted:
+
+def _under_own_prior(
+    plan,
+    chosen,
+    sets,
+    changes: Float[Tensor, "l n c d"],
+    probs: Float[Tensor, "m n c"],
+    of_sets,
+    mean,
+    y,
+    normals: Normals,
+) -> Predicted:
     "What is kept under the run's own prior only."
     test, antithetic = chosen is not None, 2 if plan.engine == "reverse" else 1  # pairs stay together
     folds = count_folds(changes.shape[-1] // antithetic)
     by_fold = [subset_probs(mean, part, sets) for part in changes.tensor_split(folds, dim=-1)] if folds > 1 else []
-    controls = [pack_scores(subset_probs(mean, c, sets), y) for c in controlled(chosen.averages, changes, normals.gaussian)] if test else []
+    controls = (
+        [pack_scores(subset_probs(mean, c, sets), y) for c in controlled(chosen.averages, changes, normals.gaussian)]
+        if test
+        else []
+    )
     return Predicted(
         probs=probs.transpose(0, 1),  # [n, m, c]
         folds=left_out(torch.stack(by_fold), y) if by_fold else None,
@@ -339,16 +412,21 @@ def _under_own_prior(plan, chosen, sets, changes: Float[Tensor, "l n c d"], prob
         moments=torch.einsum("lncs,lnks->lck", changes, changes) / changes.shape[-1],
     )
 
+
 def _covariances(plan: Plan, x: Tensor, precisions: list, by_weight: bool) -> LayerCovariances:
     "Of several images, as many at a time as fit."
     parts, done = [], 0
     while done < len(x):
         part = x[done : done + max(plan.room.rows // pass_directions(plan.classifier), 1)]
-        attempt = lambda rows: layer_covariances(plan.classifier, plan.posterior, part, precisions, rows, plan.config.memory_budget, by_weight)
+        attempt = lambda rows: layer_covariances(
+            plan.classifier, plan.posterior, part, precisions, rows, plan.config.memory_budget, by_weight
+        )
         parts.append(plan.room(attempt))
         done += len(part)
     weights = {k: torch.cat([p.weights[k] for p in parts]) for k in parts[0].weights}
-    return LayerCovariances(torch.cat([p.logits for p in parts]), torch.cat([p.ends for p in parts], dim=2), parts[0].head, weights)
+    return LayerCovariances(
+        torch.cat([p.logits for p in parts]), torch.cat([p.ends for p in parts], dim=2), parts[0].head, weights
+    )
 
 def _drawn(covariances: LayerCovariances, g: int, normals: Tensor) -> Float[Tensor, "l n c d"]:
     "Changes of each layer under the g-th prior."
@@ -356,9 +434,14 @@ def _drawn(covariances: LayerCovariances, g: int, normals: Tensor) -> Float[Tens
 
 def _pushed(plan: Plan, x: Tensor, precision: dict[int, float], seed: int) -> Float[Tensor, "l n c s"]:
     "The same from weight samples in forward mode."
-    return plan.room(lambda rows: pushed_draws(plan.classifier, plan.posterior, x, plan.config.samples, [precision], seed, rows))[1][0]
+    return plan.room(
+        lambda rows: pushed_draws(plan.classifier, plan.posterior, x, plan.config.samples, [precision], seed, rows)
+    )[1][0]
 
-def _cut_scores(plan: Plan, covariances: LayerCovariances, mean: Tensor, y: Tensor, normals: Tensor) -> Float[Tensor, "n p 3"]:
+
+def _cut_scores(
+    plan: Plan, covariances: LayerCovariances, mean: Tensor, y: Tensor, normals: Tensor
+) -> Float[Tensor, "n p 3"]:
     summed = [sum(covariances.weights[w] for w in cut.weights) for cut in plan.cuts]
     probs = [mc_probs(mean, covariance, normals, covariances.head) for covariance in summed]
     return pack_scores(check_drawn(torch.stack(probs)), y).transpose(0, 1)
@@ -366,10 +449,14 @@ def _cut_scores(plan: Plan, covariances: LayerCovariances, mean: Tensor, y: Tens
 # %% ../nbs/08_predictions.ipynb #01d17c25
 def sampled_group(plan: Plan, chosen: Chosen | None, x: Tensor, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
-    sets = [s.layers for s in plan.sets.values()] + ([chosen.recommended.layers] if chosen and chosen.recommended else [])
+    sets = [s.layers for s in plan.sets.values()] + (
+        [chosen.recommended.layers] if chosen and chosen.recommended else []
+    )
     cuts = [cut.weights for cut in plan.cuts if cut.layer is None] if plan.config.sampled_parts and chosen else []
     samples, m = plan.config.samples, len(sets)
-    attempt = lambda rows: sampled_probs(plan.classifier, plan.posterior, x, [*sets, *cuts], samples, seed, rows, mean, count_folds(samples))
+    attempt = lambda rows: sampled_probs(
+        plan.classifier, plan.posterior, x, [*sets, *cuts], samples, seed, rows, mean, count_folds(samples)
+    )
     out = plan.room(attempt)
     return Predicted(
         probs=out["probs"][:m].transpose(0, 1),  # [n, m, c]
@@ -452,7 +539,7 @@ class Predictions:
     validation: OfSplit
     test: OfSplit
     validated: dict[int, float] | None = None  # each layer's own best prior precision
-    orders: Int[Tensor, "o l"] | None = None  # of layers, whose prefixes `scores` and `sums` are about; None for all sets
+    orders: Int[Tensor, "o l"] | None = None  # whose prefixes were scored; None for all sets
 
     def probs(self, split: str, predictive: str) -> BySet[Float[Tensor, "n c"]]:
         "Probabilities of each named set."
@@ -470,7 +557,9 @@ def predict_all(
     sets, validation, test, validated = {}, {}, {}, None
     for predictive in plan.config.predictives:
         with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="image") as bar:
-            split = lambda name, chosen=None: predict_split(plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update)
+            split = lambda name, chosen=None: predict_split(
+                plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update
+            )
             seen = split("validation")
             chosen = choose(plan, seen, *at_map["validation"])
             if chosen.validated: validated = chosen.validated
@@ -480,7 +569,9 @@ def predict_all(
             sets[predictive] = replace(plan.sets, recommended=chosen.recommended)
             validation[predictive] = replace(seen, changes=None, moments=None)
             test[predictive] = replace(split("test", chosen), moments=None)
-    return Predictions(sets, OfSplit(*at_map["validation"], validation), OfSplit(*at_map["test"], test), validated, plan.orders)
+    return Predictions(
+        sets, OfSplit(*at_map["validation"], validation), OfSplit(*at_map["test"], test), validated, plan.orders
+    )
 
 def choose(plan: Plan, seen: Predicted, logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"]) -> Chosen:
     "What validation images say for one predictive."
@@ -504,7 +595,8 @@ def save_predictions(predictions: Predictions, folder: Path, made_from: dict[str
             for k, v in to_tensors(predicted).items():
                 if k.split(".")[0] in OF_SETS: of_sets[f"{split}.{predictive}:{k}"] = v
                 elif k != "probs": tensors[f"{split}.{predictive}:{k}"] = v
-    if predictions.validated: tensors["validated"] = torch.tensor(list(predictions.validated.values()), dtype=torch.float64)
+    if predictions.validated:
+        tensors["validated"] = torch.tensor(list(predictions.validated.values()), dtype=torch.float64)
     if predictions.orders is not None: of_sets["orders"] = predictions.orders
     layers = {p: {k: s.layers for k, s in by_set.named().items()} for p, by_set in predictions.sets.items()}
     if of_sets: write_tensors(folder / SETS, {k: v.contiguous() for k, v in of_sets.items()}, made_from)
@@ -515,12 +607,14 @@ def load_predictions(
     folder: Path,
     made_from: dict[str, str] | None = None,  # what they must have been made from
 ) -> Predictions:
-    "The inverse of `save_predictions`. Raises `Damaged` naming the file that is missing, damaged or made from something else."
+    """The inverse of `save_predictions`. Raises `Damaged` naming the file that is missing, damaged or made from
+    something else."""
     tensors, told = read_tensors(folder / PREDICTIONS, made_from)
     if told.get("schema") != "2": raise Damaged(f"{folder / PREDICTIONS} is of another version")
     if told["scored"] == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
     try: return _from_file(tensors, json.loads(told["layers"]))
-    except (KeyError, ValueError, TypeError, AttributeError) as e: raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
+        raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None
 
 # %% ../nbs/08_predictions.ipynb #165c6829
 def _from_file(tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]]) -> Predictions:

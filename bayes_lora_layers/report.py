@@ -68,14 +68,23 @@ def conclude(folder: str | Path) -> Told:
 def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
     "Gains of the layers under each predictive."
     gain = lambda scored: scored.delta[metric].estimate
-    return {p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature)) for p, sets in results.predictives.items()}
+    return {
+        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature))
+        for p, sets in results.predictives.items()
+    }
 
 def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
     "Every predictor under each predictive, the MAP first."
-    start = [Bar("MAP", results.map[metric], "map"), Bar("temperature", results.temperature.metrics[metric], "temperature")]
+    start = [
+        Bar("MAP", results.map[metric], "map"),
+        Bar("temperature", results.temperature.metrics[metric], "temperature"),
+    ]
     def bars(sets):
         alone = [f"layer.{l}" for l in sets.alone]
-        return [Bar(k.replace(".", " "), s.metrics[metric], "layer" if k in alone else "full") for k, s in sets.named().items()]
+        return [
+            Bar(k.replace(".", " "), s.metrics[metric], "layer" if k in alone else "full")
+            for k, s in sets.named().items()
+        ]
     return {p: start + bars(sets) for p, sets in results.predictives.items()}
 
 def reliability_of(run: Run, title: str, probs, kind: str = "layer") -> Reliability:
@@ -86,20 +95,30 @@ def reliability_of(run: Run, title: str, probs, kind: str = "layer") -> Reliabil
 def deterministic(run: Run) -> list[Reliability]:
     "The MAP and temperature scaling."
     logits, t = run.predictions.test.logits, run.results.temperature.value
-    return [reliability_of(run, "MAP", temperature_scale(logits, 1.0), "map"), reliability_of(run, f"temperature {t:.2f}", temperature_scale(logits, t), "temperature")]
+    return [
+        reliability_of(run, "MAP", temperature_scale(logits, 1.0), "map"),
+        reliability_of(run, f"temperature {t:.2f}", temperature_scale(logits, t), "temperature"),
+    ]
 
 def calibration_panels(told: Told) -> list[Reliability]:
-    "The MAP, temperature scaling, the recommended layers (or the leading one), and all layers under the first predictive."
+    """The MAP, temperature scaling, the recommended layers (or the leading one), and all layers under the first
+    predictive."""
     predictive, sets = next(iter(told.results.predictives.items()))
     probs, best = told.run.predictions.probs("test", predictive), told.summary["predictives"][predictive]["best_layer"]
     if sets.recommended: layers, chosen, how = sets.recommended.layers, probs.recommended, "recommended"
     else: layers, chosen, how = [best], probs.alone[best], "leading"
     title = f"{how}: layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
-    return [*deterministic(told.run), reliability_of(told.run, title, chosen), reliability_of(told.run, "all layers", probs.full, "full")]
+    return [
+        *deterministic(told.run),
+        reliability_of(told.run, title, chosen),
+        reliability_of(told.run, "all layers", probs.full, "full"),
+    ]
 
 def listed(layers: Sequence[int]) -> str:
     "For a title: at most six numbers."
-    return ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
+    return (
+        ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
+    )
 
 # %% ../nbs/12_report.ipynb #c32c0cbc
 def prior_curves(results: Results, metric: str) -> PriorCurves | None:
@@ -109,18 +128,35 @@ def prior_curves(results: Results, metric: str) -> PriorCurves | None:
     order = sorted((g for g, name in enumerate(priors.names) if name in fixed), key=lambda g: priors.values[g][0])
     validated, place = priors.names.index("validated"), {l: i for i, l in enumerate(results.layers)}
     along = lambda deltas: [deltas[g][metric].estimate for g in order]
-    best = {l: (priors.values[validated][place[l]], deltas[validated][metric].estimate) for l, deltas in priors.delta.alone.items()}
+    best = {
+        l: (priors.values[validated][place[l]], deltas[validated][metric].estimate)
+        for l, deltas in priors.delta.alone.items()
+    }
     return PriorCurves(
-        title_of(metric), [priors.values[g][0] for g in order], {l: along(d) for l, d in priors.delta.alone.items()}, best, along(priors.delta.full),
-        results.temperature.delta[metric].estimate, float(np.exp(np.mean(np.log(results.prior_precision)))),
+        title_of(metric),
+        [priors.values[g][0] for g in order],
+        {l: along(d) for l, d in priors.delta.alone.items()},
+        best,
+        along(priors.delta.full),
+        results.temperature.delta[metric].estimate,
+        float(np.exp(np.mean(np.log(results.prior_precision)))),
     )
 
 def cut_gains(results: Results, metric: str) -> pd.DataFrame | None:
-    "Gain of each factor and projection (rows) in each layer (columns) under the linearised predictive; None when it was not computed."
-    cuts = {(c.layer, c.kind, c.name): d[metric].estimate for c, d in results.cuts.get("linearised", {}).items() if c.layer is not None}
+    """Gain of each factor and projection (rows) in each layer (columns) under the linearised predictive; None when it
+    was not computed."""
+    cuts = {
+        (c.layer, c.kind, c.name): d[metric].estimate
+        for c, d in results.cuts.get("linearised", {}).items()
+        if c.layer is not None
+    }
     if not cuts: return None
     names = {(kind, name): f"factor {name}" if kind == "factor" else name for _, kind, name in cuts}
-    frame = pd.DataFrame([[cuts.get((l, *row), np.nan) for l in results.layers] for row in names], index=list(names.values()), columns=list(results.layers))
+    frame = pd.DataFrame(
+        [[cuts.get((l, *row), np.nan) for l in results.layers] for row in names],
+        index=list(names.values()),
+        columns=list(results.layers),
+    )
     return frame.loc[sorted(frame.index, key=lambda k: (not k.startswith("factor "), k))]
 
 def sets_of_run(told: Told, metric: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -137,12 +173,18 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
         draw[f"delta_{m}_sequential"] = lambda m=m: plot_sequential(gain_panels(results, m), title_of(m))
         draw[f"{m}_comparison"] = lambda m=m: plot_comparison(comparison_bars(results, m), title_of(m))
     curves = [prior_curves(results, m) for m in dict.fromkeys((metric, "nll"))]
-    sets, cuts, temperature = sets_of_run(told, metric), cut_gains(results, metric), results.temperature.delta[metric].estimate
+    sets, cuts, temperature = (
+        sets_of_run(told, metric),
+        cut_gains(results, metric),
+        results.temperature.delta[metric].estimate,
+    )
     draw["reliability_det"] = lambda: plot_reliability(deterministic(run))
     draw["reliability_best"] = lambda: plot_reliability(calibration_panels(told))
     if all(curves): draw["prior_precision"] = lambda: plot_prior(curves)
     if sets: draw["sets_of_layers"] = lambda: plot_sets(*sets, told.title, temperature, results.parameters[0])
-    draw["controls"] = lambda: plot_controls({p: control_table(results, p, metric) for p in results.predictives}, told.title)
+    draw["controls"] = lambda: plot_controls(
+        {p: control_table(results, p, metric) for p in results.predictives}, told.title
+    )
     if cuts is not None: draw["finer_cuts"] = lambda: plot_cuts(cuts, told.title)
     return {**draw, **_reliabilities(run)}
 
@@ -170,7 +212,13 @@ def _reliabilities(run: Run) -> dict[str, Callable[[], Figure]]:
     return {f"reliability_{name}": lambda name=name: draw(name) for name in names}
 
 # %% ../nbs/12_report.ipynb #4883b3de
-BASELINES = {"map": "MAP", "full": "all layers", "temperature": "temperature scaling", "head": "the head alone (last-layer Laplace)", "mc-dropout": "MC dropout"}
+BASELINES = {
+    "map": "MAP",
+    "full": "all layers",
+    "temperature": "temperature scaling",
+    "head": "the head alone (last-layer Laplace)",
+    "mc-dropout": "MC dropout",
+}
 
 def metrics_table(told: Told) -> pd.DataFrame:
     "Every predictor's metrics and its gain with the interval, rounded for reading."
@@ -179,26 +227,51 @@ def metrics_table(told: Told) -> pd.DataFrame:
     interval = [with_interval(Interval(*e)) if np.isfinite(e[0]) else "" for e in ends]
     recommended = "recommended: " + t.layers.str.replace(" ", ", ")
     names = t.subset.str.replace(".", " ").replace(BASELINES).where(t.subset != "recommended", recommended)
-    columns = {title: t[k].map(form.format) for title, k, form in (("accuracy", "accuracy", "{:.3f}"), ("NLL (nats)", "nll", "{:.4f}"), ("Brier", "brier", "{:.4f}"), ("ECE", "ece", "{:.4f}"))}
+    columns = {
+        title: t[k].map(form.format)
+        for title, k, form in (
+            ("accuracy", "accuracy", "{:.3f}"),
+            ("NLL (nats)", "nll", "{:.4f}"),
+            ("Brier", "brier", "{:.4f}"),
+            ("ECE", "ece", "{:.4f}"),
+        )
+    }
     if m == "adaptive_ece": columns["adaptive ECE"] = t[m].map("{:.4f}".format)
-    return pd.DataFrame({"predictive": t.predictive.replace({"map": "", "temperature": ""}), "Bayesian": names, **columns, f"delta {told.title} [95% interval]": interval})
+    return pd.DataFrame(
+        {
+            "predictive": t.predictive.replace({"map": "", "temperature": ""}),
+            "Bayesian": names,
+            **columns,
+            f"delta {told.title} [95% interval]": interval,
+        }
+    )
 
 def setup_table(told: Told) -> pd.DataFrame:
     "What was run, on what."
     r, c, priors = told.results, told.results.config, told.results.prior_precision
     prior = f"{priors[0]:.4g}" if len(set(priors)) == 1 else f"{min(priors):.4g} to {max(priors):.4g} by layer"
     size, given = f" at {c.image_size} pixels" if c.image_size else "", f", adapter {c.adapter}" if c.adapter else ""
-    trained = f"{c.epochs} epochs, batch {c.batch_size}, learning rate {c.learning_rate:g}, prior precision {c.prior_precision:g}, {c.checkpoint} checkpoint"
+    trained = (
+        f"{c.epochs} epochs, batch {c.batch_size}, learning rate {c.learning_rate:g}, prior precision"
+        f" {c.prior_precision:g}, {c.checkpoint} checkpoint"
+    )
     samples = f" with {c.curvature_samples} samples" if c.curvature == "mc" else ""
-    counts = f"{r.n_train:,} training, {r.n_validation:,} validation, {counted(r.n_test, 'test image')}, {r.classes} classes"
+    counts = (
+        f"{r.n_train:,} training, {r.n_validation:,} validation, {counted(r.n_test, 'test image')}, {r.classes} classes"
+    )
     rows = {
         "data": f"{c.dataset}: {counts}",
         "model": f"{c.model}{size}, LoRA rank {c.rank}, alpha {c.alpha:g} on {', '.join(c.target_modules)}{given}",
         "training": "none: adapter given" if c.adapter else trained,
-        "posterior": f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision})",
+        "posterior": (
+            f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision})"
+        ),
         "decided by": told.title,
         "in two splits": _shared_images(told.run.images),
-        "predictives": f"{', '.join(c.predictives)}; {c.samples} weight samples, {c.link_draws} logit draws, {c.bins} bins, {c.bootstrap:,} bootstrap draws, seed {c.seed}",
+        "predictives": (
+            f"{', '.join(c.predictives)}; {c.samples} weight samples, {c.link_draws} logit draws, {c.bins} bins,"
+            f" {c.bootstrap:,} bootstrap draws, seed {c.seed}"
+        ),
     }
     return pd.DataFrame({"": rows.keys(), "value": rows.values()})
 
@@ -206,8 +279,12 @@ def time_table(told: Told) -> pd.DataFrame:
     "How long each stage took, on what machine and with which versions; what the run does not know is left out."
     e = told.run.environment
     seconds, packages = e.get("seconds") or {}, e.get("packages") or {}
-    rows = {**{f"time: {k}": f"{v:,.1f} s" for k, v in seconds.items()}, "time in all": f"{sum(seconds.values()):,.0f} s"}
-    if "threads" in e: rows["machine"] = f"{e.get('gpu') or e.get('cpu')}, {counted(e['threads'], 'thread')}, {e.get('system')}"
+    rows = {
+        **{f"time: {k}": f"{v:,.1f} s" for k, v in seconds.items()},
+        "time in all": f"{sum(seconds.values()):,.0f} s",
+    }
+    if "threads" in e:
+        rows["machine"] = f"{e.get('gpu') or e.get('cpu')}, {counted(e['threads'], 'thread')}, {e.get('system')}"
     if e.get("peak_memory_gb"): rows["peak memory"] = f"{e['peak_memory_gb']:.1f} GB"
     versions = ", ".join(f"{k} {v}" for k, v in packages.items())
     rows |= {"started": e.get("started", ""), "versions": f"Python {e.get('python', '?')}, {versions}"}
@@ -218,26 +295,45 @@ def correlation_table(told: Told) -> pd.DataFrame:
     "Rank correlations of the layers' gains with what is known without a sweep, and between the predictives."
     metrics = list(dict.fromkeys((told.metric, "nll")))
     say = lambda r: "not defined" if r is None else f"{r['estimate']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]"
-    def row(predictive, what, found): return {"predictive": predictive, "gain of the layers with": what, **{f"in {title_of(m)}": say(found[m]) for m in metrics}}
+    def row(predictive, what, found):
+        return {
+            "predictive": predictive,
+            "gain of the layers with": what,
+            **{f"in {title_of(m)}": say(found[m]) for m in metrics},
+        }
     rows = []
     for p, s in told.summary["predictives"].items():
         by_metric = s["correlation"]
-        rows += [row(p, known.replace("_", " "), {m: by_metric[m][known] for m in metrics}) for known in by_metric[metrics[0]]]
+        rows += [
+            row(p, known.replace("_", " "), {m: by_metric[m][known] for m in metrics})
+            for known in by_metric[metrics[0]]
+        ]
     agreement = told.summary.get("agreement_of_predictives")
     return pd.DataFrame(rows + ([row("linearised", "gain of the sampled predictive", agreement)] if agreement else []))
 
 def ranks_table(told: Told, predictive: str) -> pd.DataFrame:
-    "Layers by gain with pointwise and simultaneous intervals, rank interval, and shares of resamples as best and among the best three."
+    """Layers by gain with pointwise and simultaneous intervals, rank interval, and shares of resamples as best and
+    among the best three."""
     m, rows = told.metric, told.summary["predictives"][predictive]["ranks"][told.metric]
     alone = [told.results.predictives[predictive].alone[r["layer"]] for r in rows]
     error = [(s.monte_carlo_error or {}).get(m) for s in alone]
-    beside = {f"delta {title_of(k)}": [signed(s.delta[k].estimate) for s in alone] for k in ("nll", "accuracy") if k != m}
-    return pd.DataFrame({
-        "layer": [r["layer"] for r in rows], f"delta {told.title} [95% interval]": _with_intervals(rows, "gain"),
-        "all layers together": [f"[{signed(r['simultaneous_low'])}, {signed(r['simultaneous_high'])}]" for r in rows],
-        "rank": [f"{r['rank_low']} to {r['rank_high']}" for r in rows], "best in": [f"{r['best']:.0%}" for r in rows], "among best 3 in": [f"{r['best_three']:.0%}" for r in rows],
-        "Monte Carlo error": ["" if e is None else f"{e:.4f}" for e in error], **beside,
-    })
+    beside = {
+        f"delta {title_of(k)}": [signed(s.delta[k].estimate) for s in alone] for k in ("nll", "accuracy") if k != m
+    }
+    return pd.DataFrame(
+        {
+            "layer": [r["layer"] for r in rows],
+            f"delta {told.title} [95% interval]": _with_intervals(rows, "gain"),
+            "all layers together": [
+                f"[{signed(r['simultaneous_low'])}, {signed(r['simultaneous_high'])}]" for r in rows
+            ],
+            "rank": [f"{r['rank_low']} to {r['rank_high']}" for r in rows],
+            "best in": [f"{r['best']:.0%}" for r in rows],
+            "among best 3 in": [f"{r['best_three']:.0%}" for r in rows],
+            "Monte Carlo error": ["" if e is None else f"{e:.4f}" for e in error],
+            **beside,
+        }
+    )
 
 def controls_table(told: Told) -> pd.DataFrame:
     "The `control_table` of each predictive, rounded for reading."
@@ -245,11 +341,21 @@ def controls_table(told: Told) -> pd.DataFrame:
     for p in told.results.predictives:
         t = control_table(told.results, p, told.metric)
         number = lambda k: t[k].map(signed) if k in t else [""] * len(t)
-        frames.append(pd.DataFrame({
-            "predictive": p, "layer": t.layer, f"delta {told.title}": number("gain"),
-            "both temperature-scaled [95% interval]": _with_intervals(t.to_dict("records"), "rescaled", "rescaled_low", "rescaled_high"),
-            "average covariance": number("gaussian"), "shuffled": number("shuffled"), "equal variance": number("equal"),
-        }))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "predictive": p,
+                    "layer": t.layer,
+                    f"delta {told.title}": number("gain"),
+                    "both temperature-scaled [95% interval]": _with_intervals(
+                        t.to_dict("records"), "rescaled", "rescaled_low", "rescaled_high"
+                    ),
+                    "average covariance": number("gaussian"),
+                    "shuffled": number("shuffled"),
+                    "equal variance": number("equal"),
+                }
+            )
+        )
     return pd.concat(frames)
 
 def cuts_table(told: Told) -> pd.DataFrame:
@@ -259,20 +365,37 @@ def cuts_table(told: Told) -> pd.DataFrame:
         for cut, delta in cuts.items():
             if cut.layer is not None: continue
             gains = {f"delta {title_of(m)} [95% interval]": with_interval(delta[m]) for m in metrics}
-            rows.append({"predictive": p, "stochastic in all layers": f"{cut.kind} {cut.name}", **gains, "accuracy": signed(delta["accuracy"].estimate)})
+            rows.append(
+                {
+                    "predictive": p,
+                    "stochastic in all layers": f"{cut.kind} {cut.name}",
+                    **gains,
+                    "accuracy": signed(delta["accuracy"].estimate),
+                }
+            )
     return pd.DataFrame(rows)
 
-SOURCES = {"run": "this run's", "evidence": "evidence, common", "evidence-per-layer": "evidence, each layer its own", "validated": "validation NLL, each layer its own"}
+SOURCES = {
+    "run": "this run's",
+    "evidence": "evidence, common",
+    "evidence-per-layer": "evidence, each layer its own",
+    "validated": "validation NLL, each layer its own",
+}
 
 def priors_table(told: Told) -> pd.DataFrame:
     "The `prior_table` of a run, rounded for reading."
     t = prior_table(told.results, told.metric)
     value = [f"{a:.5g}" if a == b else f"{a:.4g} to {b:.4g}" for a, b in zip(t.smallest, t.largest)]
-    return pd.DataFrame({
-        "prior": [SOURCES.get(name, "fixed") for name in t.prior], "precision": value, "leading layer": t.layer,
-        f"its delta {told.title} [95% interval]": _with_intervals(t.to_dict("records"), "gain"), "all layers": t.full.map(signed),
-        "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format),
-    })
+    return pd.DataFrame(
+        {
+            "prior": [SOURCES.get(name, "fixed") for name in t.prior],
+            "precision": value,
+            "leading layer": t.layer,
+            f"its delta {told.title} [95% interval]": _with_intervals(t.to_dict("records"), "gain"),
+            "all layers": t.full.map(signed),
+            "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format),
+        }
+    )
 
 # %% ../nbs/12_report.ipynb #16a5fa54
 def _with_intervals(rows: Sequence[dict], value: str, low: str = "low", high: str = "high") -> list[str]:
@@ -281,30 +404,51 @@ def _with_intervals(rows: Sequence[dict], value: str, low: str = "low", high: st
 def _shared_images(images: dict) -> str:
     "Which images are in two splits."
     if not images: return "not known"
-    shared = {tuple(pair.split(" and ")): v["images"] for pair, v in (images.get("duplicates") or {}).items() if v["images"]}
-    return "; ".join(f"{counted(n, f'{first} image')} also in {second}" for (first, second), n in shared.items()) or "no image, pixel for pixel"
+    shared = {
+        tuple(pair.split(" and ")): v["images"] for pair, v in (images.get("duplicates") or {}).items() if v["images"]
+    }
+    return (
+        "; ".join(f"{counted(n, f'{first} image')} also in {second}" for (first, second), n in shared.items())
+        or "no image, pixel for pixel"
+    )
 
 # %% ../nbs/12_report.ipynb #6b37ca87
 def _show(html: str, alt: str = ""):
     "A cell without code that displays HTML."
-    return new_code_cell("", execution_count=1, outputs=[new_output("display_data", data={"text/html": html, "text/plain": alt})], metadata={"tags": ["remove-input"]})
+    return new_code_cell(
+        "",
+        execution_count=1,
+        outputs=[new_output("display_data", data={"text/html": html, "text/plain": alt})],
+        metadata={"tags": ["remove-input"]},
+    )
 
 def _figure(path: Path, alt: str, how: str = ""):
     "A picture with how to read it."
     source = base64.b64encode(path.read_bytes()).decode()
     caption = f"<figcaption><b>How to read it.</b> {how}</figcaption>" if how else ""
-    return _show(f'<figure class="bll-figure"><img alt="{escape(alt)}" src="data:image/png;base64,{source}">{caption}</figure>', alt)
+    return _show(
+        f'<figure class="bll-figure"><img alt="{escape(alt)}" src="data:image/png;base64,{source}">{caption}</figure>',
+        alt,
+    )
 
 LONG = 16  # rows that a table shows unasked
 
 def _table(frame: pd.DataFrame):
     "A table that scrolls by itself and can be reached by keyboard; a long one is folded."
-    inner = f'<div class="bll-table" tabindex="0">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>'
-    return _show(inner if len(frame) <= LONG else f"<details><summary>{len(frame)} rows</summary>{inner}</details>", "table")
+    inner = (
+        '<div class="bll-table"'
+        f' tabindex="0">{frame.to_html(index=False, border=0, justify="left", header="" not in frame)}</div>'
+    )
+    return _show(
+        inner if len(frame) <= LONG else f"<details><summary>{len(frame)} rows</summary>{inner}</details>", "table"
+    )
 
 # %% ../nbs/12_report.ipynb #1b0cf43a
 GLOSSARY = {
-    "ECE": "expected calibration error: the mean gap between confidence and accuracy over bins of confidence; 0 is calibrated",
+    "ECE": (
+        "expected calibration error: the mean gap between confidence and accuracy over bins of confidence; 0 is"
+        " calibrated"
+    ),
     "NLL": "negative log-likelihood of the true class, in nats; a proper score",
     "MAP": "the fine-tuned weights as they are, without a posterior",
     "LoRA": "low-rank adaptation: a trained product of two thin matrices beside each frozen one",
@@ -325,11 +469,20 @@ def glossed(text: str) -> str:
 
 # %% ../nbs/12_report.ipynb #1e805074
 RANKED = (
-    "Each dot is the change in {what} on the test images when only that layer is Bayesian; right is better. Bars are 95 percent intervals from paired resamples{bias}. "
-    "The dashed line is the full posterior, the dotted one temperature scaling fitted on the validation images. A hollow dot loses accuracy."
+    "Each dot is the change in {what} on the test images when only that layer is Bayesian; right is better. Bars are 95"
+    " percent intervals from paired resamples{bias}. The dashed line is the full posterior, the dotted one temperature"
+    " scaling fitted on the validation images. A hollow dot loses accuracy."
 )
-UNBIASED = "; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two bars further down"
-WHAT = {"ece": "expected calibration error (ECE)", "adaptive_ece": "adaptive ECE, in bins of equal mass", "nll": "negative log-likelihood (NLL, in nats)", "brier": "Brier score"}
+UNBIASED = (
+    "; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two"
+    " bars further down"
+)
+WHAT = {
+    "ece": "expected calibration error (ECE)",
+    "adaptive_ece": "adaptive ECE, in bins of equal mass",
+    "nll": "negative log-likelihood (NLL, in nats)",
+    "brier": "Brier score",
+}
 
 def ranked_caption(metric: str) -> str:
     "How to read the first figure."
@@ -340,9 +493,16 @@ def _answer(told: Told, paths: dict[str, Path]) -> list:
     "The first screen."
     said = {p: s["verdict"] for p, s in told.summary["predictives"].items()}
     first = next(iter(said))
-    rest = [f"**{plain(p.capitalize())} predictive.** {plain(v['why'] if p == first else v['text'])}" for p, v in said.items()]
+    rest = [
+        f"**{plain(p.capitalize())} predictive.** {plain(v['why'] if p == first else v['text'])}"
+        for p, v in said.items()
+    ]
     answer = _show(f'<p class="bll-answer">{escape(said[first]["answer"])}</p>', said[first]["answer"])
-    figure = _figure(paths[f"delta_{told.metric}_ranked"], f"layers ranked by delta {told.title} with intervals", ranked_caption(told.metric))
+    figure = _figure(
+        paths[f"delta_{told.metric}_ranked"],
+        f"layers ranked by delta {told.title} with intervals",
+        ranked_caption(told.metric),
+    )
     return [answer, new_markdown_cell(glossed("\n\n".join(rest))), figure]
 
 def _each(told: Told, key: str) -> str:
@@ -355,59 +515,89 @@ def _section(title: str, figure=None, *cells) -> list:
 
 def _calibration(told: Told, paths: dict[str, Path]) -> list:
     how = (
-        "Bars are accuracy in bins of confidence; on the diagonal a predictor means what it says. The grey band is where a calibrated predictor with as many images would fall "
-        "in 95 of 100 cases; the lower panel counts images, on a logarithmic scale."
+        "Bars are accuracy in bins of confidence; on the diagonal a predictor means what it says. The grey band is"
+        " where a calibrated predictor with as many images would fall in 95 of 100 cases; the lower panel counts"
+        " images, on a logarithmic scale."
     )
-    return _section("Reliability", _figure(paths["reliability_best"], "reliability of MAP, temperature scaling, the recommended layers and all layers", how))
+    return _section(
+        "Reliability",
+        _figure(
+            paths["reliability_best"],
+            "reliability of MAP, temperature scaling, the recommended layers and all layers",
+            how,
+        ),
+    )
 
 def _depth(told: Told, paths: dict[str, Path]) -> list:
     how = "The same gains along the network, from input to output. A trend would say that depth decides."
     known = (
-        "Could one have known without the sweep? Rank correlations of the gains with what is known before it. With a dozen layers a correlation has a wide interval; "
-        "one that holds zero shows nothing."
+        "Could one have known without the sweep? Rank correlations of the gains with what is known before it. With a"
+        " dozen layers a correlation has a wide interval; one that holds zero shows nothing."
     )
     figure = _figure(paths[f"delta_{told.metric}_sequential"], f"delta {told.title} by depth", how)
     return _section("By depth", figure, new_markdown_cell(known), _table(correlation_table(told)))
 
 def _priors(told: Told, paths: dict[str, Path]) -> list:
     how = (
-        "Lines are single layers, coloured as the bar at the side tells: the same curvature under another prior precision. Where a line peaks away from the vertical one, "
-        "the layer's gain or loss is partly the prior's doing. Diamonds are the precision that was best for the layer on the validation images."
+        "Lines are single layers, coloured as the bar at the side tells: the same curvature under another prior"
+        " precision. Where a line peaks away from the vertical one, the layer's gain or loss is partly the prior's"
+        " doing. Diamonds are the precision that was best for the layer on the validation images."
     )
     figure = _figure(paths["prior_precision"], f"delta {told.title} and NLL by prior precision", how)
     return _section("Under other priors", figure, _table(priors_table(told)))
 
 def _sets(told: Told, paths: dict[str, Path]) -> list:
     how = (
-        "Left, what the best set of each size brings, chosen on validation and measured on test. Right, each layer's share of the full posterior's gain (Shapley value); "
-        "the bars add up to it."
+        "Left, what the best set of each size brings, chosen on validation and measured on test. Right, each layer's"
+        " share of the full posterior's gain (Shapley value); the bars add up to it."
     )
     return _section("Sets of layers", _figure(paths["sets_of_layers"], "gain of sets by size, and Shapley values", how))
 
 def _controls(told: Told, paths: dict[str, Path]) -> list:
     how = (
-        "Where the triangle is at zero, the layer acts as a temperature. Where squares and crosses are as good as dots, it does not matter which image gets which covariance. "
-        "Where diamonds are equal, layers differed by their widths alone."
+        "Where the triangle is at zero, the layer acts as a temperature. Where squares and crosses are as good as dots,"
+        " it does not matter which image gets which covariance. Where diamonds are equal, layers differed by their"
+        " widths alone."
     )
     figure = _figure(paths["controls"], "gains beside their controls", how)
-    return [new_markdown_cell("## More than a temperature?\n\n" + _each(told, "temperature")), figure, _table(controls_table(told))]
+    return [
+        new_markdown_cell("## More than a temperature?\n\n" + _each(told, "temperature")),
+        figure,
+        _table(controls_table(told)),
+    ]
 
 def _finer(told: Told, paths: dict[str, Path]) -> list:
-    how = "Light is better, dark is worse, numbers in thousandths. <i>A</i> and <i>B</i> are the factors of LoRA's update."
+    how = (
+        "Light is better, dark is worse, numbers in thousandths. <i>A</i> and <i>B</i> are the factors of LoRA's"
+        " update."
+    )
     figure = _figure(paths["finer_cuts"], "gain by factor and projection in each layer", how)
     return _section("Finer cuts", figure, _table(cuts_table(told)))
 
 def _everything(told: Told, paths: dict[str, Path]) -> list:
-    proper = "" if told.metric in ("nll", "brier") else f" {told.title} is not a proper score: a layer that improves it while NLL or accuracy gets worse has not made the classifier better."
-    figure = _figure(paths[f"{told.metric}_comparison"], f"{told.title} of every predictor", f"Shorter is better; the line is the MAP.{proper}")
+    proper = (
+        ""
+        if told.metric in ("nll", "brier")
+        else (
+            f" {told.title} is not a proper score: a layer that improves it while NLL or accuracy gets worse has not"
+            " made the classifier better."
+        )
+    )
+    figure = _figure(
+        paths[f"{told.metric}_comparison"],
+        f"{told.title} of every predictor",
+        f"Shorter is better; the line is the MAP.{proper}",
+    )
     return _section("Every predictor", figure, _table(metrics_table(told)))
 
 def _ranking(told: Told) -> list:
     cells = [new_markdown_cell("## How sure is the ranking?\n\n" + _each(told, "ties"))]
-    for p in told.summary["predictives"]: cells += [new_markdown_cell(f"### {plain(p.capitalize())}"), _table(ranks_table(told, p))]
+    for p in told.summary["predictives"]:
+        cells += [new_markdown_cell(f"### {plain(p.capitalize())}"), _table(ranks_table(told, p))]
     words = (
-        "*All layers together*: the intervals hold all true gains at once in 95 of 100 cases. *Rank*: no other place is possible, at the same level. "
-        "*Best in*: share of resampled test sets. *Monte Carlo error*: what more samples would remove."
+        "*All layers together*: the intervals hold all true gains at once in 95 of 100 cases. *Rank*: no other place is"
+        " possible, at the same level. *Best in*: share of resampled test sets. *Monte Carlo error*: what more samples"
+        " would remove."
     )
     return [*cells, new_markdown_cell(words)]
 
@@ -417,22 +607,43 @@ CITATION = """@software{{bayes_lora_layers,
   year    = {{2026}},
   version = {{{version}}}
 }}"""
-BESIDE = ("summary_table.csv", "layer_wise_results.json", "analysis_summary.json", "data.json", "set_gains.safetensors", "predictions.safetensors")
+BESIDE = (
+    "summary_table.csv",
+    "layer_wise_results.json",
+    "analysis_summary.json",
+    "data.json",
+    "set_gains.safetensors",
+    "predictions.safetensors",
+)
 
 def _again(told: Told) -> list:
     folder, version = told.run.folder, (told.run.environment.get("packages") or {}).get("bayes_lora_layers", "")
     command = f"bayes-lora-layers run --file {shlex.quote(str(folder / 'config.yaml'))} --output-dir NEW_FOLDER"
     links = ", ".join(f'<a href="{f}">{f}</a>' for f in BESIDE if (folder / f).exists())
     code = lambda text: f"<pre><code>{escape(text)}</code></pre>"
-    again = f"<p>The numbers behind this page, beside it: {links}.</p>{code(command)}{code(CITATION.format(version=version))}"
-    return [*_section("Time and machine", _table(time_table(told))), *_section("Run it again, and cite it", _show(again))]
+    again = (
+        "<p>The numbers behind this page, beside it:"
+        f" {links}.</p>{code(command)}{code(CITATION.format(version=version))}"
+    )
+    return [
+        *_section("Time and machine", _table(time_table(told))),
+        *_section("Run it again, and cite it", _show(again)),
+    ]
 
 # %% ../nbs/12_report.ipynb #9112636d
 SECTIONS = {
-    "reliability_best": _calibration, "delta_ece_sequential": _depth, "prior_precision": _priors, "sets_of_layers": _sets, "controls": _controls,
-    "finer_cuts": _finer, "ece_comparison": _everything,
+    "reliability_best": _calibration,
+    "delta_ece_sequential": _depth,
+    "prior_precision": _priors,
+    "sets_of_layers": _sets,
+    "controls": _controls,
+    "finer_cuts": _finer,
+    "ece_comparison": _everything,
 }  # by the figure without which there is no such section
-EXPLORE = "## Explore\n\nTick any set of layers, move the prior precision, switch the predictive: every number and the diagram follow, from the results in this page."
+EXPLORE = (
+    "## Explore\n\nTick any set of layers, move the prior precision, switch the predictive: every number and the"
+    " diagram follow, from the results in this page."
+)
 
 def report_cells(
     told: Told,
@@ -442,9 +653,17 @@ def report_cells(
     "The report as notebook cells: the answer first, then what it rests on. Sections without a figure are left out."
     explorer = _show(explore_runs([told.run, *map(read_run, beside)]), "layer explorer")
     sections = [cell for name, section in SECTIONS.items() if name in paths for cell in section(told, paths)]
-    return [*_answer(told, paths), new_markdown_cell(EXPLORE), explorer, *_section("Set-up", _table(setup_table(told))), *sections, *_ranking(told), *_again(told)]
+    return [
+        *_answer(told, paths),
+        new_markdown_cell(EXPLORE),
+        explorer,
+        *_section("Set-up", _table(setup_table(told))),
+        *sections,
+        *_ranking(told),
+        *_again(told),
+    ]
 
-NAMING = ("structure", "curvature", "kfac", "rank", "laplace_prior_precision", "checkpoint", "seed")  # parameters a run is told apart by
+NAMING = ("structure", "curvature", "kfac", "rank", "laplace_prior_precision", "checkpoint", "seed")
 
 def explore_runs(runs: Sequence[Run]) -> str:
     "The layer explorer of finished runs, named by what differs between them."
@@ -471,7 +690,8 @@ def render_report(
     folder: str | Path,  # of a finished run
     beside: Sequence[str | Path] = (),  # more finished runs to switch to in the explorer, on the same test images
 ) -> Path:
-    "Write `plots/` and a self-contained `report.html`, and return its path. Raises `ValueError` when a folder holds no finished run, or the runs cannot be shown together."
+    """Write `plots/` and a self-contained `report.html`, and return its path. Raises `ValueError` when a folder holds
+    no finished run, or the runs cannot be shown together."""
     told, quarto = conclude(folder), shutil.which("quarto")
     by = new_markdown_cell(f"Rendered with {'Quarto' if quarto else 'nbconvert (quarto is not on the path)'}.")
     cells, out = [_look(), *report_cells(told, save_plots(told), beside), by], told.run.folder / "report.html"
@@ -485,12 +705,15 @@ def render_report(
 # %% ../nbs/12_report.ipynb #536acfdd
 def _look(): return _show(f"<style>{page_part('report.css')}</style>")
 
-def _html_of(cell) -> str: return markdown2html_mistune(cell.source) if cell.cell_type == "markdown" else cell.outputs[0].data["text/html"]
+def _html_of(cell) -> str:
+    return markdown2html_mistune(cell.source) if cell.cell_type == "markdown" else cell.outputs[0].data["text/html"]
 
 def _raw_html(cell):
     "What a cell shows as a Markdown cell: for outputs Quarto would fetch require.js and jQuery from outside."
     if cell.cell_type == "markdown": return cell
-    return new_markdown_cell("````{=html}\n" + cell.outputs[0].data["text/html"].replace("````", "&#96;" * 4) + "\n````")
+    return new_markdown_cell(
+        "````{=html}\n" + cell.outputs[0].data["text/html"].replace("````", "&#96;" * 4) + "\n````"
+    )
 
 def _page(body: str) -> str:
     "A page around the cells, with links to its sections."
@@ -502,7 +725,8 @@ def _page(body: str) -> str:
 
 # %% ../nbs/12_report.ipynb #2d3fed05
 def display_report(folder: str | Path) -> None:
-    "Show the report's text, tables and figures as outputs of a notebook cell, from the conclusions that were written last."
+    """Show the report's text, tables and figures as outputs of a notebook cell, from the conclusions that were written
+    last."""
     from IPython.display import HTML, Markdown, display
     run = read_run(folder)
     told = Told(run, or_none(lambda: read_summary(folder)) or analyse(run))
@@ -516,19 +740,38 @@ HOSTILE = "<!--<script>`$x_{</script><img src=x onerror=\"document.title='hacked
 def _hostile_copy(run: Run, folder: str | Path) -> Path:
     "The run as a stranger could hand it over. Only tests call it."
     made, results, p = Path(shutil.copytree(run.folder, folder)), run.results, list(run.results.predictives)[-1]
-    renamed = lambda by_set: replace(by_set, groups={HOSTILE + str(i) if i == 0 else k: v for i, (k, v) in enumerate(by_set.groups.items())})
+    renamed = lambda by_set: replace(
+        by_set, groups={HOSTILE + str(i) if i == 0 else k: v for i, (k, v) in enumerate(by_set.groups.items())}
+    )
     named = lambda by_predictive: {HOSTILE + "p" if k == p else k: v for k, v in by_predictive.items()}
     odd = named({k: renamed(v) for k, v in results.predictives.items()})
     priors = results.priors and replace(results.priors, delta=renamed(results.priors.delta))
     controls = results.controls and {k: renamed(v) for k, v in results.controls.items()}
     config = replace(results.config, dataset=HOSTILE, model=HOSTILE, adapter=HOSTILE, target_modules=[HOSTILE])
-    save_results(replace(
-        results, config=config, class_names=(HOSTILE,) * results.classes, predictives=odd, cuts=named(results.cuts), priors=priors, controls=controls,
-        baselines={HOSTILE + k: v for k, v in results.baselines.items()}, candidates=named(results.candidates),
-    ), made)
-    test, validation = (replace(s, predicted=named(s.predicted)) for s in (run.predictions.test, run.predictions.validation))
+    save_results(
+        replace(
+            results,
+            config=config,
+            class_names=(HOSTILE,) * results.classes,
+            predictives=odd,
+            cuts=named(results.cuts),
+            priors=priors,
+            controls=controls,
+            baselines={HOSTILE + k: v for k, v in results.baselines.items()},
+            candidates=named(results.candidates),
+        ),
+        made,
+    )
+    test, validation = (
+        replace(s, predicted=named(s.predicted)) for s in (run.predictions.test, run.predictions.validation)
+    )
     sets = named({k: renamed(v) for k, v in run.predictions.sets.items()})
     save_predictions(replace(run.predictions, sets=sets, test=test, validation=validation), made, {})
-    env = {**run.environment, **dict.fromkeys(("system", "cpu", "python", "started"), HOSTILE), "packages": {HOSTILE: HOSTILE, "bayes_lora_layers": HOSTILE}, "seconds": {HOSTILE: 1.0}}
+    env = {
+        **run.environment,
+        **dict.fromkeys(("system", "cpu", "python", "started"), HOSTILE),
+        "packages": {HOSTILE: HOSTILE, "bayes_lora_layers": HOSTILE},
+        "seconds": {HOSTILE: 1.0},
+    }
     write_json(made / "environment.json", env)
     return made

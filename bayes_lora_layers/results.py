@@ -26,7 +26,16 @@ from .intervals import Gains, Interval, paired_gains, resample_counts
 from .laplace import Posterior, curvature_trace, effective_dimension
 from .metrics import Metric, Scores, fit_temperature, score, standard_metrics, temperature_scale
 from .model import Classifier
-from .predictions import CONTROLS, Cut, Predicted, Predictions, find_cuts, find_engine, find_priors, load_predictions
+from bayes_lora_layers.predictions import (
+    CONTROLS,
+    Cut,
+    Predicted,
+    Predictions,
+    find_cuts,
+    find_engine,
+    find_priors,
+    load_predictions,
+)
 from .sets import BySet
 
 # %% ../nbs/08_results.ipynb #09af5006
@@ -34,7 +43,8 @@ Delta = dict[str, Interval]  # by metric
 
 @dataclass(frozen=True)
 class Rescaled:
-    "What is left when MAP and predictor are both temperature-scaled, each with its own temperature from the validation images."
+    """What is left when MAP and predictor are both temperature-scaled, each with its own temperature from the
+    validation images."""
     value: float  # temperature of the predictor
     delta: Delta
 
@@ -102,16 +112,43 @@ SCHEMA, READABLE = 4, (3, 4)
 def to_json(results: Results) -> dict:
     "As `layer_wise_results.json` has them."
     r = results
-    plain = ("prior_precision", "curvature_trace", "effective_dimension", "lora_norm", "parameters", "mean_logit_variance")
-    priors = r.priors and {"names": list(r.priors.names), "values": [list(v) for v in r.priors.values], "delta": _each(r.priors.delta, lambda d: list(map(_delta, d)))}
+    plain = (
+        "prior_precision",
+        "curvature_trace",
+        "effective_dimension",
+        "lora_norm",
+        "parameters",
+        "mean_logit_variance",
+    )
+    priors = r.priors and {
+        "names": list(r.priors.names),
+        "values": [list(v) for v in r.priors.values],
+        "delta": _each(r.priors.delta, lambda d: list(map(_delta, d))),
+    }
     return {
-        "schema": SCHEMA, "config": identity(r.config),
-        "n_train": r.n_train, "n_validation": r.n_validation, "n_test": r.n_test, "classes": r.classes, "class_names": list(r.class_names), "layers": list(r.layers),
+        "schema": SCHEMA,
+        "config": identity(r.config),
+        "n_train": r.n_train,
+        "n_validation": r.n_validation,
+        "n_test": r.n_test,
+        "classes": r.classes,
+        "class_names": list(r.class_names),
+        "layers": list(r.layers),
         **{k: getattr(r, k) for k in plain},
         "map": r.map,
-        "temperature": {"value": r.temperature.value, "metrics": r.temperature.metrics, "delta": _delta(r.temperature.delta)},
-        "predictives": {p: _each(by_set, lambda s: {"layers": list(s.layers), **_scored(s), "monte_carlo_error": s.monte_carlo_error}) for p, by_set in r.predictives.items()},
-        "engine": r.engine, "priors": priors,
+        "temperature": {
+            "value": r.temperature.value,
+            "metrics": r.temperature.metrics,
+            "delta": _delta(r.temperature.delta),
+        },
+        "predictives": {
+            p: _each(
+                by_set, lambda s: {"layers": list(s.layers), **_scored(s), "monte_carlo_error": s.monte_carlo_error}
+            )
+            for p, by_set in r.predictives.items()
+        },
+        "engine": r.engine,
+        "priors": priors,
         "parts": {p: {cut.key: _delta(d) for cut, d in cuts.items()} for p, cuts in r.cuts.items()},
         "controls": r.controls and {name: _each(by_set, _delta) for name, by_set in r.controls.items()},
         "baselines": {k: _scored(s) for k, s in r.baselines.items()},
@@ -122,15 +159,20 @@ def from_json(values: dict) -> Results:
     "The inverse of `to_json`. Raises `ValueError`, `KeyError` or `TypeError` for values that are none."
     v, deltas = dict(values), lambda by_name: {k: _read_delta(d) for k, d in by_name.items()}
     schema, _ = v.pop("schema"), v.pop("classes")
-    if schema not in READABLE: raise ValueError(f"schema {schema}; expected one of {READABLE}, run it again in another folder")
+    if schema not in READABLE:
+        raise ValueError(f"schema {schema}; expected one of {READABLE}, run it again in another folder")
     t, priors = v["temperature"], v["priors"]
     v["config"] = config_from(v["config"])
     v["class_names"], v["layers"] = tuple(v["class_names"]), tuple(v["layers"])
     v["temperature"] = Temperature(t["value"], t["metrics"], _read_delta(t["delta"]))
-    v["predictives"] = {p: BySet.from_names({k: _read_scored(s) for k, s in named.items()}) for p, named in v["predictives"].items()}
+    v["predictives"] = {
+        p: BySet.from_names({k: _read_scored(s) for k, s in named.items()}) for p, named in v["predictives"].items()
+    }
     if priors:
         by_prior = {k: list(map(_read_delta, d)) for k, d in priors["delta"].items()}
-        v["priors"] = UnderPriors(tuple(priors["names"]), tuple(map(tuple, priors["values"])), BySet.from_names(by_prior))
+        v["priors"] = UnderPriors(
+            tuple(priors["names"]), tuple(map(tuple, priors["values"])), BySet.from_names(by_prior)
+        )
     v["cuts"] = {p: {Cut.from_key(k): d for k, d in deltas(cuts).items()} for p, cuts in v.pop("parts").items()}
     if v["controls"]: v["controls"] = {name: BySet.from_names(deltas(named)) for name, named in v["controls"].items()}
     v["baselines"] = {k: _read_scored(s) for k, s in v["baselines"].items()}
@@ -140,15 +182,31 @@ def from_json(values: dict) -> Results:
 # %% ../nbs/08_results.ipynb #66902ded
 def _each(by_set: BySet, f: Callable) -> dict: return {k: f(v) for k, v in by_set.named().items()}
 
-def _delta(delta: Delta) -> dict: return {k: {"estimate": i.estimate, "low": i.low, "high": i.high, "plain": i.plain} for k, i in delta.items()}
+def _delta(delta: Delta) -> dict:
+    return {k: {"estimate": i.estimate, "low": i.low, "high": i.high, "plain": i.plain} for k, i in delta.items()}
 
-def _read_delta(values: dict) -> Delta: return {k: Interval(float(d["estimate"]), float(d["low"]), float(d["high"]), plain=d.get("plain")) for k, d in values.items()}
+def _read_delta(values: dict) -> Delta:
+    return {
+        k: Interval(float(d["estimate"]), float(d["low"]), float(d["high"]), plain=d.get("plain"))
+        for k, d in values.items()
+    }
 
-def _scored(s: Scored) -> dict: return {"metrics": s.metrics, "delta": _delta(s.delta), "rescaled": {"value": s.rescaled.value, "delta": _delta(s.rescaled.delta)}}
+def _scored(s: Scored) -> dict:
+    return {
+        "metrics": s.metrics,
+        "delta": _delta(s.delta),
+        "rescaled": {"value": s.rescaled.value, "delta": _delta(s.rescaled.delta)},
+    }
 
 def _read_scored(values: dict) -> Scored:
     rescaled = Rescaled(values["rescaled"]["value"], _read_delta(values["rescaled"]["delta"]))
-    return Scored(values["metrics"], _read_delta(values["delta"]), rescaled, tuple(values.get("layers", ())), values.get("monte_carlo_error"))
+    return Scored(
+        values["metrics"],
+        _read_delta(values["delta"]),
+        rescaled,
+        tuple(values.get("layers", ())),
+        values.get("monte_carlo_error"),
+    )
 
 # %% ../nbs/08_results.ipynb #3bdaa832
 RESULTS, TABLE = "layer_wise_results.json", "summary_table.csv"
@@ -158,13 +216,16 @@ def save_results(results: Results, folder: str | Path) -> None:
     write_json(Path(folder) / RESULTS, to_json(results))
 
 def load_results(folder: str | Path) -> Results:
-    "Read `layer_wise_results.json`. Raises `ValueError` when the folder has none, and `Damaged` when it is damaged or in another schema."
+    """Read `layer_wise_results.json`. Raises `ValueError` when the folder has none, and `Damaged` when it is damaged or
+    in another schema."""
     path = Path(folder) / RESULTS
-    if not path.exists(): raise ValueError(f"output_dir={str(folder)!r} has no {RESULTS}; expected the folder of a finished run")
+    if not path.exists():
+        raise ValueError(f"output_dir={str(folder)!r} has no {RESULTS}; expected the folder of a finished run")
     values = read_json(path)
     try: return from_json(values)
     except KeyError as e: raise Damaged(f"{path} is damaged (it has no {str(e)[:100]})") from None
-    except (ValueError, TypeError, AttributeError) as e: raise Damaged(f"{path} is damaged or of another version ({str(e)[:300]})") from None
+    except (ValueError, TypeError, AttributeError) as e:
+        raise Damaged(f"{path} is damaged or of another version ({str(e)[:300]})") from None
 
 # %% ../nbs/08_results.ipynb #5872f8e1
 def left_out_values(metric: Metric, folds: Float[Tensor, "n b m 3"]) -> Float[np.ndarray, "b m"]:
@@ -173,7 +234,8 @@ def left_out_values(metric: Metric, folds: Float[Tensor, "n b m 3"]) -> Float[np
     return np.array([[metric.of(Scores.unpack(packed)) for packed in fold] for fold in by_fold])
 
 def with_folds(gains: Gains, values: Float[np.ndarray, "b k"] | None) -> Gains:
-    "Gains with the Monte Carlo error that a jackknife over folds of samples finds (Efron and Stein 1981), from `left_out_values`; as they are without."
+    """Gains with the Monte Carlo error that a jackknife over folds of samples finds (Efron and Stein 1981), from
+    `left_out_values`; as they are without."""
     if values is None: return gains
     b, draws = len(values), gains.deviations.shape[1]
     normals = np.random.default_rng(b).normal(size=(draws, b))
@@ -189,7 +251,7 @@ def deltas(
     after: Sequence[Scores],
     counts: Float[np.ndarray, "draws n"],  # from `resample_counts`
     bins: int,
-    left_out: dict[str, Float[np.ndarray, "b m"]] | None = None,  # of shared weight samples, by metric: `left_out_values` of `after`
+    left_out: dict[str, Float[np.ndarray, "b m"]] | None = None,  # of shared samples, by metric
 ) -> list[Delta]:
     "The delta of each predictor in every metric its scores allow, with the Monte Carlo error of shared samples."
     classwise = all(s.probs is not None for s in (before, *after))
@@ -212,7 +274,8 @@ class Reference:
     counts: Float[np.ndarray, "draws n"]
     bins: int
 
-    def deltas(self, after: Sequence[Scores], left_out=None) -> list[Delta]: return deltas(self.at_map, after, self.counts, self.bins, left_out)
+    def deltas(self, after: Sequence[Scores], left_out=None) -> list[Delta]:
+        return deltas(self.at_map, after, self.counts, self.bins, left_out)
 
 def find_reference(config: Config, predictions: Predictions) -> Reference:
     "From the logits of a run."
@@ -236,7 +299,10 @@ def judge(
     left = deltas(reference.scaled, scaled, reference.counts, reference.bins, left_out)
     metrics = standard_metrics(reference.bins)
     as_they_are = zip(scores, reference.deltas(scores, left_out), values, left)
-    return [Scored({k: m.of(s) for k, m in metrics.items()}, delta, Rescaled(t, rescaled)) for s, delta, t, rescaled in as_they_are]
+    return [
+        Scored({k: m.of(s) for k, m in metrics.items()}, delta, Rescaled(t, rescaled))
+        for s, delta, t, rescaled in as_they_are
+    ]
 
 def judge_packed(reference: Reference, packed: Float[Tensor, "n m 3"]) -> list[Delta]:
     "Gains of predictors of which packed scores are left."
@@ -253,18 +319,38 @@ def evaluate(
     reference, metrics = find_reference(config, predictions), standard_metrics(config.bins)
     values = lambda scores: {k: m.of(scores) for k, m in metrics.items()}
     linearised = predictions.test.predicted.get("linearised")
-    predictives = {p: _judge_predictive(reference, config, classifier, predictions, p) for p in tqdm(config.predictives, desc="intervals", unit="predictive")}
-    cuts = {p: _judge_cuts(reference, classifier, found.cuts) for p, found in predictions.test.predicted.items() if found.cuts is not None}
-    baselines = judge(reference, list(predictions.validation.baselines.values()), list(predictions.test.baselines.values()))
+    predictives = {
+        p: _judge_predictive(reference, config, classifier, predictions, p)
+        for p in tqdm(config.predictives, desc="intervals", unit="predictive")
+    }
+    cuts = {
+        p: _judge_cuts(reference, classifier, found.cuts)
+        for p, found in predictions.test.predicted.items()
+        if found.cuts is not None
+    }
+    baselines = judge(
+        reference, list(predictions.validation.baselines.values()), list(predictions.test.baselines.values())
+    )
     by_layer = lambda values: [values[l] for l in classifier.layers]
     return Results(
-        config=config, n_train=posterior.n_data, n_validation=len(reference.seen), n_test=len(reference.labels), class_names=tuple(classifier.classes), layers=tuple(classifier.layers),
-        prior_precision=by_layer(posterior.prior_precision), curvature_trace=by_layer(curvature_trace(posterior)), effective_dimension=by_layer(effective_dimension(posterior)),
-        lora_norm=by_layer(_norms(classifier)), parameters=by_layer(_sizes(classifier)),
+        config=config,
+        n_train=posterior.n_data,
+        n_validation=len(reference.seen),
+        n_test=len(reference.labels),
+        class_names=tuple(classifier.classes),
+        layers=tuple(classifier.layers),
+        prior_precision=by_layer(posterior.prior_precision),
+        curvature_trace=by_layer(curvature_trace(posterior)),
+        effective_dimension=by_layer(effective_dimension(posterior)),
+        lora_norm=by_layer(_norms(classifier)),
+        parameters=by_layer(_sizes(classifier)),
         mean_logit_variance=linearised and linearised.variance.double().mean((0, 2)).tolist(),
         map=values(reference.at_map),
-        temperature=Temperature(reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0]),
-        predictives=predictives, engine=linearised and find_engine(config, classifier),
+        temperature=Temperature(
+            reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0]
+        ),
+        predictives=predictives,
+        engine=linearised and find_engine(config, classifier),
         priors=linearised and _judge_priors(reference, config, posterior, predictions, linearised),
         cuts=cuts,
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
@@ -273,7 +359,9 @@ def evaluate(
     )
 
 # %% ../nbs/08_results.ipynb #bb6e5837
-def _judge_predictive(reference: Reference, config: Config, classifier: Classifier, predictions: Predictions, predictive: str) -> BySet[Scored]:
+def _judge_predictive(
+    reference: Reference, config: Config, classifier: Classifier, predictions: Predictions, predictive: str
+) -> BySet[Scored]:
     "Every named set under one predictive."
     sets, folds = predictions.sets[predictive], predictions.test.predicted[predictive].folds
     metrics = {k: m for k, m in standard_metrics(config.bins).items() if k != "classwise_ece"}
@@ -282,8 +370,11 @@ def _judge_predictive(reference: Reference, config: Config, classifier: Classifi
     probs = [predictions.probs(split, predictive).values() for split in ("validation", "test")]
     scored = judge(reference, *probs, left_out if shared else None)
     errors = monte_carlo_errors(left_out) if left_out else [None] * len(scored)
-    with_layers = [replace(s, layers=chosen.layers, monte_carlo_error=e) for s, chosen, e in zip(scored, sets.values(), errors)]
+    with_layers = [
+        replace(s, layers=chosen.layers, monte_carlo_error=e) for s, chosen, e in zip(scored, sets.values(), errors)
+    ]
     return sets.filled(with_layers)
+
 
 def _judge_cuts(reference: Reference, classifier: Classifier, packed: Tensor) -> dict[Cut, Delta]:
     "The finer cuts; the sampled predictive has only those over all layers, which come first."
@@ -297,12 +388,16 @@ def _judge_grid(reference: Reference, packed: Float[Tensor, "n g m 3"]) -> list[
 def _judge_controls(reference: Reference, sets: BySet, packed: Float[Tensor, "n k m 3"]) -> dict[str, BySet[Delta]]:
     return {name: sets.filled(found) for name, found in zip(CONTROLS, _judge_grid(reference, packed))}
 
-def _judge_priors(reference: Reference, config: Config, posterior: Posterior, predictions: Predictions, linearised: Predicted) -> UnderPriors:
+
+def _judge_priors(
+    reference: Reference, config: Config, posterior: Posterior, predictions: Predictions, linearised: Predicted
+) -> UnderPriors:
     "Named sets under every prior."
     priors = find_priors(posterior, config.prior_grid, predictions.validated)
     by_set = zip(*_judge_grid(reference, linearised.priors))
     values = tuple(tuple(float(p.precision[l]) for l in posterior.layers) for p in priors)
     return UnderPriors(tuple(p.name for p in priors), values, predictions.sets["linearised"].filled(map(list, by_set)))
+
 
 def _candidates(predictions: Predictions, predictive: str) -> Candidates:
     sets, seen = predictions.sets[predictive], predictions.validation.predicted[predictive]
@@ -318,20 +413,33 @@ def _norms(classifier: Classifier) -> dict[int, float]:
 
 def _sizes(classifier: Classifier) -> dict[int, int]:
     "Number of LoRA weights of each layer."
-    return {l: sum(w.numel() for s in classifier.sites if s.layer == l for w in classifier.weights(s)) for l in classifier.layers}
+    return {
+        l: sum(w.numel() for s in classifier.sites if s.layer == l for w in classifier.weights(s))
+        for l in classifier.layers
+    }
 
 # %% ../nbs/08_results.ipynb #b742202a
 def summary_table(results: Results) -> pd.DataFrame:
     "Metrics, deltas and interval ends of every predictor, as `summary_table.csv` has them."
-    rows = [_row("map", "map", results.map), _row("temperature", "temperature", results.temperature.metrics, results.temperature.delta)]
+    rows = [
+        _row("map", "map", results.map),
+        _row("temperature", "temperature", results.temperature.metrics, results.temperature.delta),
+    ]
     rows += [_row("baseline", k, s.metrics, s.delta) for k, s in results.baselines.items()]
-    rows += [_row(p, k, s.metrics, s.delta, s.layers) for p, by_set in results.predictives.items() for k, s in by_set.named().items()]
+    rows += [
+        _row(p, k, s.metrics, s.delta, s.layers)
+        for p, by_set in results.predictives.items()
+        for k, s in by_set.named().items()
+    ]
     return pd.DataFrame(rows)
 
 # %% ../nbs/08_results.ipynb #0153ae51
-def _row(predictive: str, named: str, metrics: dict[str, float], delta: Delta | None = None, layers: Sequence[int] = ()) -> dict:
+def _row(
+    predictive: str, named: str, metrics: dict[str, float], delta: Delta | None = None, layers: Sequence[int] = ()
+) -> dict:
     ends = {}
-    for k, i in (delta or {}).items(): ends |= {f"delta_{k}": i.estimate, f"delta_{k}_low": i.low, f"delta_{k}_high": i.high}
+    for k, i in (delta or {}).items():
+        ends |= {f"delta_{k}": i.estimate, f"delta_{k}_low": i.low, f"delta_{k}_high": i.high}
     return {"predictive": predictive, "subset": named, "layers": " ".join(map(str, layers)), **metrics, **ends}
 
 # %% ../nbs/08_results.ipynb #dd5ad0c5
@@ -368,7 +476,9 @@ class Run:
 
     def counts(self, draws: int = 0) -> Float[np.ndarray, "draws n"]:
         "The resamples behind the run's intervals, or the first of them."
-        return resample_counts(len(self.labels), draws or self.results.config.bootstrap, self.results.config.seed, self.labels)
+        return resample_counts(
+            len(self.labels), draws or self.results.config.bootstrap, self.results.config.seed, self.labels
+        )
 
     def at_map(self) -> Scores: return score(temperature_scale(self.predictions.test.logits, 1.0), self.labels)
 
@@ -413,13 +523,41 @@ def _made_up(
         values = {"ece": g, "adaptive_ece": g, "nll": g, "brier": g, "accuracy": a}
         return {m: Interval(v, v - halfwidth, v + halfwidth, plain=v) for m, v in values.items()}
     def scored(layers, g, a=0.0, r=0.0):
-        return Scored({"ece": 0.06 - g, "nll": 0.5 - g, "brier": 0.2 - g, "accuracy": 0.9 + a}, delta(g, a), Rescaled(1.2, delta(r)), tuple(layers))
+        return Scored(
+            {"ece": 0.06 - g, "nll": 0.5 - g, "brier": 0.2 - g, "accuracy": 0.9 + a},
+            delta(g, a),
+            Rescaled(1.2, delta(r)),
+            tuple(layers),
+        )
     alone = {l: scored([l], g, a) for l, g, a in zip(layers, gains, accuracies)}
     chosen = scored(recommended, gain, recommended_accuracy, rescaled) if recommended else None
-    sets, at_map = BySet(scored(layers, 0.02, full_accuracy), {}, alone, chosen), {"ece": 0.06, "nll": 0.5, "brier": 0.2, "accuracy": 0.9}
+    sets, at_map = BySet(scored(layers, 0.02, full_accuracy), {}, alone, chosen), {
+        "ece": 0.06,
+        "nll": 0.5,
+        "brier": 0.2,
+        "accuracy": 0.9,
+    }
     ones = [1.0] * len(gains)
     return Results(
-        Config(**config), 100, 100, n_test, ("a", "b"), layers, ones, list(map(float, layers)), ones, ones, [100] * len(gains), None, at_map,
-        Temperature(1.5, at_map, delta(temperature)), dict.fromkeys(predictives, sets), None, None, {}, None, {},
+        Config(**config),
+        100,
+        100,
+        n_test,
+        ("a", "b"),
+        layers,
+        ones,
+        list(map(float, layers)),
+        ones,
+        ones,
+        [100] * len(gains),
+        None,
+        at_map,
+        Temperature(1.5, at_map, delta(temperature)),
+        dict.fromkeys(predictives, sets),
+        None,
+        None,
+        {},
+        None,
+        {},
         {p: Candidates(True, 2 ** len(gains) - 1) for p in predictives},
     )

@@ -134,7 +134,12 @@ class SetSums:
         "Accuracy, NLL, Brier score and ECE of every set."
         confidence, correct = (t.double().numpy() for t in (self.confidence, self.correct))
         ece = np.abs(confidence - correct).sum(-1) / n
-        return {"accuracy": correct.sum(-1) / n, "nll": self.nll.numpy() / n, "brier": self.brier.numpy() / n, "ece": ece}
+        return {
+            "accuracy": correct.sum(-1) / n,
+            "nll": self.nll.numpy() / n,
+            "brier": self.brier.numpy() / n,
+            "ece": ece,
+        }
 
 # %% ../nbs/07_sets.ipynb #e2afcc75
 def set_sums(
@@ -146,7 +151,10 @@ def set_sums(
     m, n, _ = scores.shape
     gap = flat.confidence - flat.correct
     index = bin_index(flat.confidence, bins) + bins * np.repeat(np.arange(m), n)
-    binned = [np.bincount(index, v, m * bins).reshape(m, bins) for v in (np.ones_like(gap), flat.confidence, flat.correct, gap ** 2)]
+    binned = [
+        np.bincount(index, v, m * bins).reshape(m, bins)
+        for v in (np.ones_like(gap), flat.confidence, flat.correct, gap**2)
+    ]
     means = [standard_metrics(bins)[k].statistics(flat).reshape(m, n).sum(1) for k in ("nll", "brier")]
     return SetSums(*(torch.from_numpy(v).float() for v in (*binned, *means)))
 
@@ -171,7 +179,9 @@ def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
     "Weight of each set's value in each layer's Shapley value."
     m, size = np.arange(2 ** layers), set_sizes(range(2 ** layers))
     joining = [factorial(s - 1) * factorial(layers - s) / factorial(layers) if s else 0.0 for s in range(layers + 1)]
-    leaving = [factorial(s) * factorial(layers - s - 1) / factorial(layers) if s < layers else 0.0 for s in range(layers + 1)]
+    leaving = [
+        factorial(s) * factorial(layers - s - 1) / factorial(layers) if s < layers else 0.0 for s in range(layers + 1)
+    ]
     joined, without = np.array(joining)[size], np.array(leaving)[size]
     return np.stack([np.where(m >> l & 1, joined, -without) for l in range(layers)])
 
@@ -187,7 +197,9 @@ def order_weights(orders: Int[np.ndarray, "o l"]) -> Float[np.ndarray, "l m"]:
 def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
     "Weight of each set's value in the interaction of each pair, in the order of `itertools.combinations`."
     m, size, last = np.arange(2 ** layers), set_sizes(range(2 ** layers)), layers - 2
-    w = np.array([factorial(s) * factorial(last - s) / factorial(layers - 1) if s <= last else 0.0 for s in range(layers + 1)])
+    w = np.array(
+        [factorial(s) * factorial(last - s) / factorial(layers - 1) if s <= last else 0.0 for s in range(layers + 1)]
+    )
     rows = []
     for i, j in combinations(range(layers), 2):
         inside = (m >> i & 1) + (m >> j & 1)

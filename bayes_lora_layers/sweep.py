@@ -27,16 +27,50 @@ from bayes_lora_layers.config import (
 from .curvature import head_features, head_weight, rows_per_pass
 from .data import PixelDataset, Splits, batches, halving, inspect_splits, load_splits
 from bayes_lora_layers.files import (
-    Damaged, Missing, check_seal, counted, digest, or_none, read_json, read_tensors, say, tensors_digest, write_atomically,
+    Damaged,
+    Missing,
+    check_seal,
+    counted,
+    digest,
+    or_none,
+    read_json,
+    read_tensors,
+    say,
+    tensors_digest,
+    write_atomically,
 )
 from bayes_lora_layers.laplace import (
-    Posterior, evidence_prior, find_structure, fit_laplace, freeze, head_covariance, head_laplace, load_posterior, save_posterior,
+    Posterior,
+    evidence_prior,
+    find_structure,
+    fit_laplace,
+    freeze,
+    head_covariance,
+    head_laplace,
+    load_posterior,
+    save_posterior,
 )
 from bayes_lora_layers.model import (
-    Classifier, adapter_fingerprint, add_lora, example_input, in_precision, load_adapter, load_base, model_fingerprint, save_adapter, tiny_vit,
+    Classifier,
+    adapter_fingerprint,
+    add_lora,
+    example_input,
+    in_precision,
+    load_adapter,
+    load_base,
+    model_fingerprint,
+    save_adapter,
+    tiny_vit,
 )
 from .predict import check_drawn, dropout_probs, linearised_probs, mc_probs, normal_draws
-from .predictions import TOGETHER, Predictions, load_predictions, make_plan, predict_all, save_predictions
+from bayes_lora_layers.predictions import (
+    TOGETHER,
+    Predictions,
+    load_predictions,
+    make_plan,
+    predict_all,
+    save_predictions,
+)
 from .results import RESULTS, TABLE, Results, evaluate, load_results, save_results, summary_table
 from .sets import BySet, LayerSet, find_sets
 from .train import fine_tune, predict_logits, pretrain_tiny_vit
@@ -67,14 +101,20 @@ def prepare(config: Config) -> Setup:
     sizes = config.train_size, config.validation_size, config.test_size
     data = load_splits(config.dataset, config.label_column, config.max_classes, *sizes, config.seed)
     tiny = config.model == "tiny-vit"
-    if tiny: named_sets(config, adapted(config, tiny_vit(len(data.classes)), data.classes))  # an untrained twin shows what is wrong before pretraining
+    # an untrained twin shows what is wrong before pretraining
+    if tiny:named_sets(config, adapted(config, tiny_vit(len(data.classes)), data.classes))
     else: base = load_base(config.model, data.classes, config.seed, config.image_size)
     found = inspect_splits(data, folder / "data.json")
     if tiny:
         claim_folder(config, device)
-        with timed(folder, "pretraining"): base = load_base(str(pretrain_tiny_vit(folder / "pretrained", config.seed)), data.classes, config.seed)
+        with timed(folder, "pretraining"):
+            base = load_base(str(pretrain_tiny_vit(folder / "pretrained", config.seed)), data.classes, config.seed)
     say_duplicates(found["duplicates"])
-    made_from = {"configuration": digest(identity(config)), "images": digest(found["digests"]), "base model": model_fingerprint(base[0])}
+    made_from = {
+        "configuration": digest(identity(config)),
+        "images": digest(found["digests"]),
+        "base model": model_fingerprint(base[0]),
+    }
     classifier, trained = find_classifier(config, base, data.classes, made_from)
     sets = named_sets(config, classifier)
     claim_folder(config, device)
@@ -89,12 +129,16 @@ def named_sets(config: Config, classifier: Classifier) -> BySet[LayerSet]:
     "The sets that a configuration names. Raises `ValueError` for a layer that the classifier does not have."
     return find_sets(classifier.layers, config.layers, config.groups)
 
-def find_classifier(config: Config, base: tuple, classes: tuple[str, ...], made_from: dict[str, str]) -> tuple[Classifier, bool]:
+
+def find_classifier(
+    config: Config, base: tuple, classes: tuple[str, ...], made_from: dict[str, str]
+) -> tuple[Classifier, bool]:
     "The given adapter, or the one that this run trained before, or a new one; and whether it is at its MAP."
     own = Path(config.output_dir) / "adapter"
     if config.adapter: return load_adapter(*base, classes, config.adapter), True
     if or_none(lambda: check_seal(own, made_from)): return load_adapter(*base, classes, own, made_from), True
     return adapted(config, base, classes), False
+
 
 def say_duplicates(duplicates: dict[str, dict]) -> None:
     "One line for each pair of splits that share images."
@@ -103,7 +147,10 @@ def say_duplicates(duplicates: dict[str, dict]) -> None:
         (first, second), (a, b) = pair.split(" and "), found["rows"][0]
         verb = "is" if found["images"] == 1 else "are"
         many = counted(found["images"], f"{first} image")
-        say(f"{many} {verb} also in {second}, pixel for pixel, the first: {first} {a} = {second} {b} (data.json has more)")
+        say(
+            f"{many} {verb} also in {second}, pixel for pixel, the first: {first} {a} = {second} {b} (data.json has"
+            " more)"
+        )
 
 # %% ../nbs/09_sweep.ipynb #66d84985
 def train_map(setup: Setup) -> Classifier:
@@ -123,14 +170,19 @@ def train_map(setup: Setup) -> Classifier:
 # %% ../nbs/09_sweep.ipynb #69452d03
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
-def validation_prior(config: Config, classifier: Classifier, posterior: Posterior, data: Dataset, device: torch.device) -> float:
+
+def validation_prior(
+    config: Config, classifier: Classifier, posterior: Posterior, data: Dataset, device: torch.device
+) -> float:
     "The prior precision with the lowest validation NLL of the full linearised posterior."
     classes, total = len(classifier.classes), torch.zeros(len(VALIDATION_GRID))
     passes = in_precision(classifier, pass_dtype(config.precision, device))
     rows = rows_per_pass(passes, example_input(passes.network, passes.processor), config.memory_budget)
     normals = normal_draws(config.link_draws, classes, seed=config.seed)
     for x, y in tqdm(batches(data, max(rows // classes, 1)), desc="validation prior", unit="batch"):
-        predict = lambda r: linearised_probs(passes, posterior, x.to(device), [classifier.layers], normals, VALIDATION_GRID, r, config.memory_budget)
+        predict = lambda r: linearised_probs(
+            passes, posterior, x.to(device), [classifier.layers], normals, VALIDATION_GRID, r, config.memory_budget
+        )
         found, rows = halving(rows, predict)
         probs = found["grid"][:, 0].cpu()  # [g, n, c]
         total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
@@ -147,43 +199,75 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     if before: return before
     with timed(setup.folder, "posterior"):
         la = fit_laplace(
-            classifier, batches(setup.images("train"), FIT_BATCH), c.structure, c.curvature, c.curvature_samples, approximation=c.kfac, seed=c.seed,
-            progress=not os.environ.get("TQDM_DISABLE"), precision=pass_dtype(c.precision, setup.device), memory_budget=c.memory_budget,
+            classifier,
+            batches(setup.images("train"), FIT_BATCH),
+            c.structure,
+            c.curvature,
+            c.curvature_samples,
+            approximation=c.kfac,
+            seed=c.seed,
+            progress=not os.environ.get("TQDM_DISABLE"),
+            precision=pass_dtype(c.precision, setup.device),
+            memory_budget=c.memory_budget,
         )
-        optima = {rule: evidence_prior(la, classifier, per_layer=rule == "evidence-per-layer") for rule in ("evidence", "evidence-per-layer")}
+        optima = {
+            rule: evidence_prior(la, classifier, per_layer=rule == "evidence-per-layer")
+            for rule in ("evidence", "evidence-per-layer")
+        }
         prior = optima.get(c.laplace_prior_precision, c.laplace_prior_precision)
-        if prior == "validation": prior = validation_prior(c, classifier, freeze(la, classifier, 1.0), setup.images("validation"), setup.device)
+        if prior == "validation":
+            prior = validation_prior(
+                c, classifier, freeze(la, classifier, 1.0), setup.images("validation"), setup.device
+            )
         save_posterior(replace(freeze(la, classifier, prior), optima=optima), path, made_from)
-    return load_posterior(path, classifier, made_from)  # also now: tensors that lie elsewhere in memory can differ in the last bit of a product
+    # also now: tensors that lie elsewhere in memory can differ in the last bit of a product
+    return load_posterior(path, classifier, made_from)
 
 def posterior_digest(posterior: Posterior) -> str:
     "SHA-256 of everything that predictions take from a posterior."
     tensors = tensors_digest({f"{name}:{k}": t for name, kept in posterior.kept.items() for k, t in kept.items()})
-    return digest([posterior.structure, posterior.adapter, posterior.layers, posterior.prior_precision, posterior.optima, tensors])
+    return digest(
+        [posterior.structure, posterior.adapter, posterior.layers, posterior.prior_precision, posterior.optima, tensors]
+    )
 
 # %% ../nbs/09_sweep.ipynb #91a9b16a
-def predict_baselines(setup: Setup, classifier: Classifier, data: Mapping[str, PixelDataset]) -> dict[str, dict[str, Float[Tensor, "n c"]]]:
+def predict_baselines(
+    setup: Setup, classifier: Classifier, data: Mapping[str, PixelDataset]
+) -> dict[str, dict[str, Float[Tensor, "n c"]]]:
     "Probabilities of each baseline, by split."
     c, probs = setup.config, {split: {} for split in data}
     if head_weight(classifier) is not None:
-        with timed(setup.folder, "head"): _add(probs, "head", head_probs(c, classifier, setup.images("train"), data, setup.device))
+        with timed(setup.folder, "head"):
+            _add(probs, "head", head_probs(c, classifier, setup.images("train"), data, setup.device))
     if "mc-dropout" in c.baselines:
-        dropped = lambda d: [dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i) for i, (x, _) in enumerate(batches(d, c.batch_size))]
-        with timed(setup.folder, "mc-dropout"): _add(probs, "mc-dropout", {split: torch.cat(dropped(d)) for split, d in data.items()})
+        dropped = lambda d: [
+            dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i)
+            for i, (x, _) in enumerate(batches(d, c.batch_size))
+        ]
+        with timed(setup.folder, "mc-dropout"):
+            _add(probs, "mc-dropout", {split: torch.cat(dropped(d)) for split, d in data.items()})
     if "ensemble" in c.baselines:
         with timed(setup.folder, "ensemble"):
             members = [classifier, *(ensemble_member(setup, i) for i in range(1, c.ensemble_size))]
-            softmaxes = lambda d: torch.stack([predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members])
+            softmaxes = lambda d: torch.stack(
+                [predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members]
+            )
             _add(probs, "ensemble", {split: softmaxes(d).mean(0) for split, d in data.items()})
     return probs
 
-def head_probs(config: Config, classifier: Classifier, train: PixelDataset, data: Mapping[str, PixelDataset], device: torch.device) -> dict[str, Float[Tensor, "n c"]]:
+
+def head_probs(
+    config: Config, classifier: Classifier, train: PixelDataset, data: Mapping[str, PixelDataset], device: torch.device
+) -> dict[str, Float[Tensor, "n c"]]:
     "Of a last-layer Laplace, whose prior precision is found by evidence."
-    features = lambda d: torch.cat([head_features(classifier, x.to(device)).float() for x, _ in batches(d, config.batch_size)])
+    features = lambda d: torch.cat(
+        [head_features(classifier, x.to(device)).float() for x, _ in batches(d, config.batch_size)]
+    )
     la = head_laplace(classifier, features(train), train.labels.to(device), config.structure)
     normals = normal_draws(config.link_draws, len(classifier.classes), seed=config.seed)
     of = lambda d: torch.cat([mc_probs(*head_covariance(la, z), normals) for z in features(d).split(TOGETHER)])
     return {split: check_drawn(of(d)) for split, d in data.items()}
+
 
 def ensemble_member(setup: Setup, i: int) -> Classifier:
     "A member of the ensemble, trained in `ensemble/` or read from there."
@@ -192,7 +276,8 @@ def ensemble_member(setup: Setup, i: int) -> Classifier:
     model = str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model
     base = load_base(model, classes, c.seed, c.image_size)
     made_from = {**setup.made_from, "configuration": digest(identity(c))}
-    if or_none(lambda: check_seal(folder / "adapter", made_from)): return load_adapter(*base, classes, folder / "adapter", made_from)
+    if or_none(lambda: check_seal(folder / "adapter", made_from)):
+        return load_adapter(*base, classes, folder / "adapter", made_from)
     fresh = adapted(c, base, classes)
     fresh.network.to(setup.device)
     return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from=made_from))
@@ -205,15 +290,25 @@ def _add(probs: dict[str, dict[str, Tensor]], name: str, by_split: dict[str, Ten
 def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predictions:
     "All predictions of a run, from its two files or through `partial/`."
     c, partial = setup.config, setup.folder / "partial"
-    made_from = {**setup.made_from, "adapter": adapter_fingerprint(classifier), "posterior": posterior_digest(posterior)}
+    made_from = {
+        **setup.made_from,
+        "adapter": adapter_fingerprint(classifier),
+        "posterior": posterior_digest(posterior),
+    }
     before = or_none(lambda: load_predictions(setup.folder, made_from))
     if before: return before
     data = {split: setup.images(split) for split in ("validation", "test")}
-    with timed(setup.folder, "logits"): at_map = {split: tuple(t.contiguous() for t in predict_logits(classifier.network, d, c.batch_size)) for split, d in data.items()}
+    with timed(setup.folder, "logits"):
+        at_map = {
+            split: tuple(t.contiguous() for t in predict_logits(classifier.network, d, c.batch_size))
+            for split, d in data.items()
+        }
     plan = make_plan(c, classifier, posterior, setup.sets, setup.device)
     found = predict_all(plan, data, at_map, partial, made_from, lambda stage: timed(setup.folder, stage))
     baselines = predict_baselines(setup, classifier, data)
-    found = replace(found, **{split: replace(getattr(found, split), baselines=by_name) for split, by_name in baselines.items()})
+    found = replace(
+        found, **{split: replace(getattr(found, split), baselines=by_name) for split, by_name in baselines.items()}
+    )
     save_predictions(found, setup.folder, made_from)
     shutil.rmtree(partial, ignore_errors=True)
     return found
@@ -222,7 +317,9 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
 def run_sweep(
     config: Config,
 ) -> Results:
-    "Run or resume a configuration and return the results, which are also in `layer_wise_results.json` and `summary_table.csv` of its folder. What is missing or damaged there is made again. Raises `ValueError` naming what is wrong, before any work."
+    """Run or resume a configuration and return the results, which are also in `layer_wise_results.json` and
+    `summary_table.csv` of its folder. What is missing or damaged there is made again. Raises `ValueError` naming
+    what is wrong, before any work."""
     check_folder(config)
     with hold(config.output_dir):
         results = or_none(lambda: _results_of(config))
@@ -241,10 +338,13 @@ def open_run(
     folder: str | Path,
     device: str = "auto",
 ) -> tuple[Classifier, Posterior]:
-    "The classifier at its MAP and the whole posterior of a finished run, to go on with in Python. Reads no data. Raises `ValueError` when the folder holds none, or something in it is damaged."
+    """The classifier at its MAP and the whole posterior of a finished run, to go on with in Python. Reads no data.
+    Raises `ValueError` when the folder holds none, or something in it is damaged."""
     folder, classes = Path(folder), load_results(folder).class_names
     c = config_from({**read_config(folder / "config.yaml"), "output_dir": str(folder)})
-    base = load_base(str(folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, classes, c.seed, c.image_size)
+    base = load_base(
+        str(folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model, classes, c.seed, c.image_size
+    )
     classifier = load_adapter(*base, classes, c.adapter or folder / "adapter")
     classifier.network.to(find_device(device))
     return classifier, load_posterior(folder / "posterior.safetensors", classifier)
@@ -271,8 +371,21 @@ def _complete(config: Config) -> bool:
 
 # %% ../nbs/09_sweep.ipynb #0b1f91a0
 def _small_run(folder: str | Path) -> Path:
-    "The demo, small, as a finished run. Only tests call it: they name a folder to share in `BAYES_LORA_LAYERS_SHARED`, and another training in `BAYES_LORA_LAYERS_TEST_SEED`."
-    config = Config(seed=int(os.environ.get("BAYES_LORA_LAYERS_TEST_SEED", 0)), rank=4, epochs=12, train_size=100, samples=4, link_draws=16, test_size=200, validation_size=60, bootstrap=500, prior_grid=[1.0, 100.0, 1000.0], output_dir=str(folder))
+    """The demo, small, as a finished run. Only tests call it: they name a folder to share in
+    `BAYES_LORA_LAYERS_SHARED`, and another training in `BAYES_LORA_LAYERS_TEST_SEED`."""
+    config = Config(
+        seed=int(os.environ.get("BAYES_LORA_LAYERS_TEST_SEED", 0)),
+        rank=4,
+        epochs=12,
+        train_size=100,
+        samples=4,
+        link_draws=16,
+        test_size=200,
+        validation_size=60,
+        bootstrap=500,
+        prior_grid=[1.0, 100.0, 1000.0],
+        output_dir=str(folder),
+    )
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     if not shared: run_sweep(config); return Path(folder)
     from filelock import FileLock  # comes with huggingface_hub

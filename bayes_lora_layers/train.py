@@ -33,25 +33,31 @@ def log_prior_penalty(
     prior_precision: float,  # lambda, precision of the Gaussian over every LoRA weight
     n: int,  # training images
 ) -> Float[Tensor, ""]:
-    "The prior's share of the mean loss, `prior_precision / (2 n) * ||theta||^2` over LoRA weights: heads and frozen weights have none."
+    """The prior's share of the mean loss, `prior_precision / (2 n) * ||theta||^2` over LoRA weights: heads and frozen
+    weights have none."""
     lora = (p for name, p in model.named_parameters() if "lora_" in name)
     return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
 
 # %% ../nbs/03_train.ipynb #e897c271
 class MAPTrainer(Trainer):
-    "Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is the mean NLL."
+    """Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is
+    the mean NLL."""
 
     def __init__(self, *args, prior_precision: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.prior_precision, self.rows = prior_precision, self.args.train_batch_size
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        "Gradients of a batch. One too large for memory is taken in halves, quarters and so on, whose gradients add up to the same."
+        """Gradients of a batch. One too large for memory is taken in halves, quarters and so on, whose gradients add up
+        to the same."""
         n = len(inputs["labels"])
         def attempt(rows):
             model.zero_grad()
             parts = ({k: v[i:i + rows] for k, v in inputs.items()} for i in range(0, n, rows))
-            return sum(super(MAPTrainer, self).training_step(model, {**part, "share": len(part["labels"]) / n}) for part in parts)
+            return sum(
+                super(MAPTrainer, self).training_step(model, {**part, "share": len(part["labels"]) / n})
+                for part in parts
+            )
         loss, rows = halving(min(self.rows, n), attempt)
         if rows < min(self.rows, n): self.rows = rows
         return loss
@@ -59,7 +65,8 @@ class MAPTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**{k: v for k, v in inputs.items() if k not in ("labels", "share")})
         loss = cross_entropy(outputs.logits.float(), inputs["labels"])
-        if model.training and self.prior_precision: loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
+        if model.training and self.prior_precision:
+            loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
         loss = loss * inputs.get("share", 1.0)
         return (loss, outputs) if return_outputs else loss
 
@@ -76,10 +83,19 @@ class LogCallback(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs): self.bar.update(state.global_step - self.bar.n)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        keep = {k: round(v, 6) for k, v in (logs or {}).items() if k in ("epoch", "loss", "eval_loss", "eval_accuracy", "learning_rate", "grad_norm")}
-        with open(self.log, "a") as f: f.write(json.dumps({"step": state.global_step, "seconds": round(time.perf_counter() - self.start, 1), **keep}) + "\n")
+        keep = {
+            k: round(v, 6)
+            for k, v in (logs or {}).items()
+            if k in ("epoch", "loss", "eval_loss", "eval_accuracy", "learning_rate", "grad_norm")
+        }
+        with open(self.log, "a") as f:
+            f.write(
+                json.dumps({"step": state.global_step, "seconds": round(time.perf_counter() - self.start, 1), **keep})
+                + "\n"
+            )
 
-    def on_save(self, args, state, control, **kwargs): seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.made_from)
+    def on_save(self, args, state, control, **kwargs):
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.made_from)
 
     def on_train_end(self, args, state, control, **kwargs): self.bar.close()
 
@@ -88,7 +104,8 @@ def last_checkpoint(
     folder: Path,  # the trainer's output folder
     made_from: dict[str, str] | None = None,  # what this training starts from
 ) -> str | None:
-    "The newest complete checkpoint, or None. One without a seal was cut short and is deleted; where one is damaged or of another training all are, with a line, since the best may be among them."
+    """The newest complete checkpoint, or None. One without a seal was cut short and is deleted; where one is damaged or
+    of another training all are, with a line, since the best may be among them."""
     found = list(folder.glob("checkpoint-*"))
     for p in found:
         if not (p / SEAL).exists(): shutil.rmtree(p, ignore_errors=True); continue
@@ -113,22 +130,51 @@ def fit_network(
     bf16: bool = False,  # mixed precision
     checkpoint: str = "best",  # 'best' restores the epoch with the lowest validation NLL, 'last' keeps the end
     title: str = "training",
-    made_from: dict[str, str] | None = None,  # digests of what else it depends on; checkpoints made from others are not resumed
+    made_from: dict[str, str] | None = None,  # digests of what else it depends on
 ) -> None:
-    "Train in place with AdamW, a cosine schedule and a tenth of warm-up. Resumes from `folder` when it holds a checkpoint."
+    """Train in place with AdamW, a cosine schedule and a tenth of warm-up. Resumes from `folder` when it holds a
+    checkpoint."""
     device = next(model.parameters()).device
     steps = math.ceil(len(train) / batch_size) * epochs
     args = TrainingArguments(
-        output_dir=str(folder / "checkpoints"), num_train_epochs=epochs, per_device_train_batch_size=batch_size, per_device_eval_batch_size=batch_size,
-        learning_rate=learning_rate, lr_scheduler_type="cosine", warmup_steps=steps // 10, weight_decay=0.0, max_grad_norm=1.0,
-        eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch", save_total_limit=1,
-        load_best_model_at_end=checkpoint == "best", metric_for_best_model="eval_loss", greater_is_better=False,
-        seed=seed, data_seed=seed, bf16=bf16, use_cpu=device.type == "cpu", report_to="none", disable_tqdm=True, remove_unused_columns=False,
-        label_names=["labels"], dataloader_num_workers=4 if device.type == "cuda" and train.pixels is None else 0)
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=steps // 10,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=checkpoint == "best",
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        seed=seed,
+        data_seed=seed,
+        bf16=bf16,
+        use_cpu=device.type == "cpu",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=4 if device.type == "cuda" and train.pixels is None else 0,
+    )
     right = lambda e: {"accuracy": float((e.predictions.argmax(-1) == e.label_ids).mean())}
     first_of = lambda outputs, labels: outputs[0] if isinstance(outputs, tuple) else outputs
-    trainer = MAPTrainer(model=model, args=args, train_dataset=train, eval_dataset=validation, compute_metrics=right, preprocess_logits_for_metrics=first_of,
-                         prior_precision=prior_precision, callbacks=[LogCallback(folder / "training.log", title, made_from or {})])
+    trainer = MAPTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        compute_metrics=right,
+        preprocess_logits_for_metrics=first_of,
+        prior_precision=prior_precision,
+        callbacks=[LogCallback(folder / "training.log", title, made_from or {})],
+    )
     trainer.remove_callback(PrinterCallback)
     resume = last_checkpoint(folder / "checkpoints", made_from)
     if resume is None: (folder / "training.log").unlink(missing_ok=True)  # of a training that is not this one
@@ -149,7 +195,8 @@ def fine_tune(
     checkpoint: str = "best",  # 'best' by validation NLL, or 'last'
     made_from: dict[str, str] | None = None,  # see `fit_network`
 ) -> Classifier:
-    "The classifier at its MAP: LoRA factors and head trained, then everything but LoRA frozen. Raises `ValueError` naming the parameter that is out of range."
+    """The classifier at its MAP: LoRA factors and head trained, then everything but LoRA frozen. Raises `ValueError`
+    naming the parameter that is out of range."""
     for name, value, low in (("epochs", epochs, 1), ("batch_size", batch_size, 1)):
         if value < low: raise ValueError(f"{name}={value}; expected at least {low}")
     if not learning_rate > 0: raise ValueError(f"learning_rate={learning_rate}; expected a positive number")
@@ -158,7 +205,21 @@ def fine_tune(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for n, p in classifier.peft.named_parameters(): p.requires_grad_("lora_" in n or "modules_to_save" in n)
-    fit_network(classifier.peft, train, validation, folder, epochs, batch_size, learning_rate, prior_precision, seed, bf16, checkpoint, "fine-tuning", made_from)
+    fit_network(
+        classifier.peft,
+        train,
+        validation,
+        folder,
+        epochs,
+        batch_size,
+        learning_rate,
+        prior_precision,
+        seed,
+        bf16,
+        checkpoint,
+        "fine-tuning",
+        made_from,
+    )
     return as_classifier(classifier.peft, classifier.processor, classifier.classes)
 
 # %% ../nbs/03_train.ipynb #af0a8375
@@ -167,7 +228,8 @@ def pretrain_tiny_vit(
     seed: int = 0,
     epochs: int = 30,
 ) -> Path:
-    "Train the embedded ViT on part of the digits and save it as a local model; returns its folder. Does nothing when it is there already."
+    """Train the embedded ViT on part of the digits and save it as a local model; returns its folder. Does nothing when
+    it is there already."""
     folder = Path(folder)
     if or_none(lambda: check_seal(folder / "model")): return folder / "model"
     shutil.rmtree(folder / "model", ignore_errors=True)
@@ -178,8 +240,20 @@ def pretrain_tiny_vit(
     model, processor = tiny_vit(seed=seed)
     pool = digits_parts(seed)["pretrain"]
     train, held = (PixelDataset(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
-    fit_network(model, train, held, folder, epochs, batch_size=32, learning_rate=1e-3, seed=seed, checkpoint="last", title="pretraining")
+    # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    fit_network(
+        model,
+        train,
+        held,
+        folder,
+        epochs,
+        batch_size=32,
+        learning_rate=1e-3,
+        seed=seed,
+        checkpoint="last",
+        title="pretraining",
+    )
     model.save_pretrained(folder / "model"); processor.save_pretrained(folder / "model"); seal(folder / "model")
     if shared: _share(folder / "model", shared)
     return folder / "model"
@@ -200,12 +274,16 @@ def predict_logits(
     data: PixelDataset,
     batch_size: int = 128,
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n"]]:
-    "Logits and labels of every image, in order, on the CPU. Raises `FloatingPointError` naming the batch whose logits are not finite."
+    """Logits and labels of every image, in order, on the CPU. Raises `FloatingPointError` naming the batch whose logits
+    are not finite."""
     p, out = next(network.parameters()), []
     for i, (x, y) in enumerate(batches(data, batch_size)):
         f = network(x.to(p.device, p.dtype)).cpu()
         if not f.isfinite().all():
             where = first_broken_layer(network, x.to(p.device, p.dtype))
-            raise FloatingPointError(f"logits of batch {i} (images {i * batch_size} to {i * batch_size + len(y) - 1}) are not finite: {where}; the MAP has diverged")
+            raise FloatingPointError(
+                f"logits of batch {i} (images {i * batch_size} to {i * batch_size + len(y) - 1}) are not finite:"
+                f" {where}; the MAP has diverged"
+            )
         out.append((f, y))
     return torch.cat([f for f, _ in out]), torch.cat([y for _, y in out])

@@ -18,7 +18,15 @@ import torch
 from jaxtyping import Float
 
 from bayes_lora_layers.attribution import (
-    correlations, front, interactions, layer_gains, layer_ranks, rank_correlation, set_gains, shapley_by_prior, shapley_values,
+    correlations,
+    front,
+    interactions,
+    layer_gains,
+    layer_ranks,
+    rank_correlation,
+    set_gains,
+    shapley_by_prior,
+    shapley_values,
 )
 from .files import counted, read_json, read_tensors, write_json, write_tensors
 from .intervals import Interval
@@ -42,11 +50,16 @@ def say_layers(layers: Sequence[int]) -> str:
 
 def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
-    return f"{say_layers(layers)} cannot be told apart." if len(layers) > 1 else f"{say_layers(layers)} leads beyond doubt."
+    return (
+        f"{say_layers(layers)} cannot be told apart."
+        if len(layers) > 1
+        else f"{say_layers(layers)} leads beyond doubt."
+    )
 
 # %% ../nbs/10_verdict.ipynb #50612d7a
 def matters(gain: Interval, smallest: float) -> bool:
-    "Surely above zero, and as large as the smallest gain that matters: with enough images a gain of 0.0001 is sure, too."
+    """Surely above zero, and as large as the smallest gain that matters: with enough images a gain of 0.0001 is sure,
+    too."""
     return gain.low > 0 and gain.estimate >= smallest
 
 def judged_in(metric: str) -> list[str]:
@@ -54,7 +67,8 @@ def judged_in(metric: str) -> list[str]:
     return list(dict.fromkeys((metric, "nll")))
 
 def beyond_temperature(scored: Scored, metric: str, smallest: float) -> str:
-    "What is left of a set when both sides are temperature-scaled: `more` when something surely is and matters, `no more` when nothing as large as the smallest gain that matters can be, else `unknown`."
+    """What is left of a set when both sides are temperature-scaled: `more` when something surely is and matters, `no
+    more` when nothing as large as the smallest gain that matters can be, else `unknown`."""
     left = [scored.rescaled.delta[m] for m in judged_in(metric)]
     if any(matters(d, smallest) for d in left): return "more"
     return "no more" if all(d.high < smallest for d in left) else "unknown"
@@ -65,7 +79,11 @@ def say_temperature(results: Results, predictive: str, metric: str = "") -> str:
     alone = results.predictives[predictive].alone
     kinds = {l: beyond_temperature(s, metric, smallest) for l, s in alone.items() if s.delta[metric].low > 0}
     if not kinds: return f"No single layer surely improves {title_of(metric)}."
-    words = {"more": ("does", "do", "more than a temperature"), "no more": ("does", "do", f"no more than a temperature, to within {smallest}"), "unknown": ("gains", "gain", "surely, whether more than a temperature cannot be told")}
+    words = {
+        "more": ("does", "do", "more than a temperature"),
+        "no more": ("does", "do", f"no more than a temperature, to within {smallest}"),
+        "unknown": ("gains", "gain", "surely, whether more than a temperature cannot be told"),
+    }
     said = []
     for kind, (one, several, what) in words.items():
         layers = [l for l, found in kinds.items() if found == kind]
@@ -97,7 +115,10 @@ def images_needed(
     error, at = half / 1.96, lambda g: n * (half / g) ** 2 * ((1.96 + 0.84) / 1.96) ** 2
     if gain <= error or at(gain) > PRACTICAL: return "To settle it would take far more test images than are practical."
     most = f"to {_round_up(at(gain - error)):,}" if at(gain - error) < PRACTICAL else "or many more"
-    return f"About {_round_up(at(gain)):,} test images would settle it with a probability of 80 percent, if the gain is what it seems ({_round_up(at(gain + error)):,} {most} within its error)."
+    return (
+        f"About {_round_up(at(gain)):,} test images would settle it with a probability of 80 percent, if the gain is"
+        f" what it seems ({_round_up(at(gain + error)):,} {most} within its error)."
+    )
 
 # %% ../nbs/10_verdict.ipynb #20dc0600
 def recommend(
@@ -144,33 +165,56 @@ class _Question:
     def notes(self) -> str: return " ".join(_notes(self.sets))
 
     @property
-    def wide(self) -> str: return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
+    def wide(self) -> str:
+        return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
 
 def _few_images(q: _Question) -> Verdict | None:
     n = q.results.n_test
     if n >= FEWEST_TEST: return None
     best = max((s.delta[q.metric] for s in q.alone), key=lambda d: d.estimate)
-    answer = f"Not enough test images to tell: {counted(n, 'image')}, on which the best layer alone changes {q.name} by {with_interval(best)}."
-    return Verdict("not enough images", (), answer, f"Intervals rest on resampling images, which says little with fewer than {FEWEST_TEST}.")
+    answer = (
+        f"Not enough test images to tell: {counted(n, 'image')}, on which the best layer alone changes {q.name} by"
+        f" {with_interval(best)}."
+    )
+    return Verdict(
+        "not enough images",
+        (),
+        answer,
+        f"Intervals rest on resampling images, which says little with fewer than {FEWEST_TEST}.",
+    )
 
 def _all_too_wide(q: _Question) -> Verdict | None:
     if not all(map(_too_wide, q.alone)): return None
     best = max((s.delta["accuracy"] for s in q.alone), key=lambda d: d.estimate)
-    return Verdict("too wide", (), f"No layer can be recommended: every layer alone loses accuracy, at best {with_interval(best)}.", q.wide)
+    return Verdict(
+        "too wide",
+        (),
+        f"No layer can be recommended: every layer alone loses accuracy, at best {with_interval(best)}.",
+        q.wide,
+    )
 
 def _chosen_too_wide(q: _Question) -> Verdict | None:
     chosen = q.sets.recommended
     if not chosen or not _too_wide(chosen): return None
     loses = _verb(chosen.layers, "loses", "lose")
-    answer = f"{say_layers(chosen.layers)}, chosen on the validation images, {loses} accuracy on the test images: {with_interval(chosen.delta['accuracy'])}."
+    answer = (
+        f"{say_layers(chosen.layers)}, chosen on the validation images, {loses} accuracy on the test images:"
+        f" {with_interval(chosen.delta['accuracy'])}."
+    )
     return Verdict("too wide", (), answer, q.wide)
 
 def _surely_gains(q: _Question) -> Verdict | None:
     chosen = q.sets.recommended
     if not chosen or chosen.delta[q.metric].low <= 0: return None
     by_temperature = signed(q.results.temperature.delta[q.metric].estimate)
-    answer = f"Make {say_layers(chosen.layers).lower()} Bayesian: {q.name} improves by {with_interval(q.gain)}, and temperature scaling alone by {by_temperature}."
-    size = f"Accuracy changes by {signed(chosen.delta['accuracy'].estimate)}. It is {_smallest_of(q)} with {ENOUGH:.0%} of the best gain on the validation images."
+    answer = (
+        f"Make {say_layers(chosen.layers).lower()} Bayesian: {q.name} improves by {with_interval(q.gain)}, and"
+        f" temperature scaling alone by {by_temperature}."
+    )
+    size = (
+        f"Accuracy changes by {signed(chosen.delta['accuracy'].estimate)}. It is {_smallest_of(q)} with {ENOUGH:.0%} of"
+        " the best gain on the validation images."
+    )
     why = [size, _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), q.notes]
     return Verdict("layers", chosen.layers, answer, " ".join(filter(None, why)))
 
@@ -205,7 +249,11 @@ def _most(q: _Question) -> Interval:
 def _who(q: _Question) -> str:
     "The set that is judged, how it comes to be, and a verb."
     ahead = "ahead on the test images" if q.gain.estimate > 0 else "the least bad on the test images"
-    how = f"{_by(q)}best on the validation images" if q.sets.recommended else f"{ahead} (on the validation images no {_tried(q)} improved it and kept accuracy)"
+    how = (
+        f"{_by(q)}best on the validation images"
+        if q.sets.recommended
+        else f"{ahead} (on the validation images no {_tried(q)} improved it and kept accuracy)"
+    )
     layers = q.judged.layers
     return f"{say_layers(layers).lower()}, {how}, {_verb(layers, 'changes', 'change')}"
 
@@ -229,42 +277,76 @@ def _smallest_of(q: _Question) -> str:
 def _beyond(q: _Question, chosen: Scored) -> str:
     "What is gained beyond temperature, in words."
     layers, left = chosen.layers, chosen.rescaled.delta
-    told = " and ".join(f"{with_interval(left[m])} of {title_of(m)}" for m in judged_in(q.metric)) + " is left when both sides are temperature-scaled."
+    told = (
+        " and ".join(f"{with_interval(left[m])} of {title_of(m)}" for m in judged_in(q.metric))
+        + " is left when both sides are temperature-scaled."
+    )
     found, do = beyond_temperature(chosen, q.metric, q.smallest), _verb(layers, "does", "do")
-    if found == "no more": return f"{say_layers(layers)} {do} no more than a temperature, to within {q.smallest}: {told}"
-    if found == "unknown": return f"Whether {say_layers(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test images cannot tell: {told}"
+    if found == "no more":
+        return f"{say_layers(layers)} {do} no more than a temperature, to within {q.smallest}: {told}"
+    if found == "unknown":
+        return (
+            f"Whether {say_layers(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test images"
+            f" cannot tell: {told}"
+        )
     more = " and ".join(title_of(m) for m in judged_in(q.metric) if matters(left[m], q.smallest))
     return f"{say_layers(layers)} {do} more than a temperature in {more}: {told}"
 
 def _price(results: Results, chosen: Scored) -> str:
     at = [results.layers.index(l) for l in chosen.layers]
     weights, total = sum(results.parameters[i] for i in at), sum(results.parameters)
-    return f"The price: {weights:,} of {total:,} LoRA weights are stochastic, and a sample repeats {len(results.layers) - min(at)} of {len(results.layers)} adapted blocks."
+    return (
+        f"The price: {weights:,} of {total:,} LoRA weights are stochastic, and a sample repeats"
+        f" {len(results.layers) - min(at)} of {len(results.layers)} adapted blocks."
+    )
 
 def _other_leader(q: _Question) -> str:
     "Why a layer that leads on the test images was not chosen, when one does."
     chosen, lead = q.sets.recommended, layer_gains(q.results, q.predictive, q.metric).iloc[0]
     if int(lead.layer) in chosen.layers or lead.gain <= chosen.delta[q.metric].estimate: return ""
-    return f"On these test images layer {int(lead.layer)} alone is ahead, with {signed(lead.gain)}; but what is judged on the test images may not be chosen on them, and on the validation images it was not the smallest that reached as much."
+    return (
+        f"On these test images layer {int(lead.layer)} alone is ahead, with {signed(lead.gain)}; but what is judged on"
+        " the test images may not be chosen on them, and on the validation images it was not the smallest that reached"
+        " as much."
+    )
 
 def _notes(sets) -> list[str]:
     notes, harmful = [], [l for l, s in sets.alone.items() if _too_wide(s)]
-    if _too_wide(sets.full): notes.append(f"The full posterior is too wide: it changes accuracy by {signed(sets.full.delta['accuracy'].estimate)}.")
-    if harmful and len(harmful) < len(sets.alone): notes.append(f"{say_layers(harmful)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than {ACCURACY_LOSS:.0%}.")
+    if _too_wide(sets.full):
+        notes.append(
+            f"The full posterior is too wide: it changes accuracy by {signed(sets.full.delta['accuracy'].estimate)}."
+        )
+    if harmful and len(harmful) < len(sets.alone):
+        notes.append(
+            f"{say_layers(harmful)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than"
+            f" {ACCURACY_LOSS:.0%}."
+        )
     return notes
 
 # %% ../nbs/10_verdict.ipynb #46c33d50
 def headline(results: Results, predictive: str, metric: str = "") -> list[str]:
     "The answer in three lines, for terminals and the top of the report."
     metric = metric or results.config.metric
-    sets, verdict, lead = results.predictives[predictive], recommend(results, predictive, metric), layer_gains(results, predictive, metric).iloc[0]
+    sets, verdict, lead = (
+        results.predictives[predictive],
+        recommend(results, predictive, metric),
+        layer_gains(results, predictive, metric).iloc[0],
+    )
     shown = sets.recommended or sets.alone[int(lead.layer)]
     ahead = "ahead" if shown.delta[metric].estimate > 0 else "behind the MAP on them"
-    what = {"layers": "make Bayesian", "not enough images": f"not enough test images to tell; {ahead}", "too wide": "the posterior is too wide; tried", "no layer helps": "no layer helps; tried"}
+    what = {
+        "layers": "make Bayesian",
+        "not enough images": f"not enough test images to tell; {ahead}",
+        "too wide": "the posterior is too wide; tried",
+        "no layer helps": "no layer helps; tried",
+    }
     gain, accuracy = with_interval(shown.delta[metric]), signed(shown.delta["accuracy"].estimate)
     return [
         f"{predictive}: {what[verdict.kind]}: {say_layers(shown.layers).lower()}",
-        f"delta {title_of(metric)}: {gain}, from {results.map[metric]:.4f} at the MAP; accuracy {accuracy}; best single layer: {int(lead.layer)} with {signed(lead.gain)}",
+        (
+            f"delta {title_of(metric)}: {gain}, from {results.map[metric]:.4f} at the MAP; accuracy {accuracy}; best"
+            f" single layer: {int(lead.layer)} with {signed(lead.gain)}"
+        ),
         f"temperature scaling: {with_interval(results.temperature.delta[metric])}",
     ]
 
@@ -276,11 +358,20 @@ SUMMARY, SET_GAINS = "analysis_summary.json", "set_gains.safetensors"
 def analyse(run: Run) -> dict:
     "Draw the conclusions of a finished run and write them to its `analysis_summary.json`."
     results = run.results
-    summary = {"schema": 4, "metric": results.config.metric, "n_test": results.n_test, "predictives": {p: _conclusions(run, p) for p in results.predictives}}
+    summary = {
+        "schema": 4,
+        "metric": results.config.metric,
+        "n_test": results.n_test,
+        "predictives": {p: _conclusions(run, p) for p in results.predictives},
+    }
     if len(results.predictives) == 2:
         gains = lambda p, m: layer_gains(results, p, m).sort_values("layer").gain.tolist()
-        summary["agreement_of_predictives"] = {m: _ends(rank_correlation(*(gains(p, m) for p in results.predictives))) for m in _with(("ece", "nll"), results.config.metric)}
-    if "linearised" in results.predictives and run.predictions.test.predicted["linearised"].scores is not None: summary |= _about_sets(run)
+        summary["agreement_of_predictives"] = {
+            m: _ends(rank_correlation(*(gains(p, m) for p in results.predictives)))
+            for m in _with(("ece", "nll"), results.config.metric)
+        }
+    if "linearised" in results.predictives and run.predictions.test.predicted["linearised"].scores is not None:
+        summary |= _about_sets(run)
     write_json(run.folder / SUMMARY, summary)
     return summary
 
@@ -305,18 +396,33 @@ def _conclusions(run: Run, predictive: str) -> dict:
     ranks = {m: layer_ranks(run, predictive, m) for m in RANKED}
     tied = ranks[own][ranks[own].tied_with_best].layer.tolist()
     return {
-        "best_layer": int(gains.layer[0]), "ranking": gains.layer.tolist(), "ties": {"layers": tied, "text": say_ties(tied)}, "temperature": say_temperature(results, predictive),
+        "best_layer": int(gains.layer[0]),
+        "ranking": gains.layer.tolist(),
+        "ties": {"layers": tied, "text": say_ties(tied)},
+        "temperature": say_temperature(results, predictive),
         "ranks": {m: _records(t) for m, t in ranks.items()},
-        "correlation": {m: {k: _ends(i) for k, i in correlations(results, predictive, m).items()} for m in _with(("ece", "nll"), own)},
+        "correlation": {
+            m: {k: _ends(i) for k, i in correlations(results, predictive, m).items()}
+            for m in _with(("ece", "nll"), own)
+        },
         "headline": headline(results, predictive),
-        "verdict": {"kind": verdict.kind, "layers": list(verdict.layers), "answer": verdict.answer, "why": verdict.why, "text": verdict.text},
+        "verdict": {
+            "kind": verdict.kind,
+            "layers": list(verdict.layers),
+            "answer": verdict.answer,
+            "why": verdict.why,
+            "text": verdict.text,
+        },
     }
 
 def _about_sets(run: Run) -> dict:
     "Shapley values and what else all sets tell; their gains go to a file of their own."
     metrics = _with(ANALYSED, run.results.config.metric)
     gains = {m: set_gains(run, m) for m in metrics}
-    ends = {m: np.stack([g.estimate, g.estimate - 1.96 * g.error, g.estimate + 1.96 * g.error]).astype(np.float32) for m, g in gains.items()}
+    ends = {
+        m: np.stack([g.estimate, g.estimate - 1.96 * g.error, g.estimate + 1.96 * g.error]).astype(np.float32)
+        for m, g in gains.items()
+    }
     write_tensors(run.folder / SET_GAINS, {m: torch.from_numpy(e) for m, e in ends.items()})
     summary = {"shapley": {m: _records(shapley_values(run, g)) for m, g in gains.items()}}
     if run.predictions.orders is not None: return summary
@@ -328,7 +434,8 @@ def _about_sets(run: Run) -> dict:
         "shapley_by_prior": {m: shapley_by_prior(run, m).to_dict("list") for m in metrics if known[m].from_sums},
     }
 
-def _ends(interval: Interval | None) -> dict | None: return interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+def _ends(interval: Interval | None) -> dict | None:
+    return interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
 
 def _records(table: pd.DataFrame) -> list[dict]:
     plain = lambda v: v.item() if isinstance(v, np.generic) else v
