@@ -424,7 +424,7 @@ def _stack(rows: list[dict]) -> tuple[Inputs, torch.Tensor]:
 
 # %% ../nbs/01_data.ipynb #ab59a668
 def batches(
-    data: PixelDataset,
+    data: torch.utils.data.Dataset,  # of `PixelDataset` rows
     batch_size: int,
 ) -> DataLoader:
     "A loader of `(Inputs, labels[n])` in order, the last batch kept: curvature and evidence must see every image once."

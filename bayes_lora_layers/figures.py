@@ -8,7 +8,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOK', 'WAYS', 'LOOKS', 'style', 'gain_label', 
            'plot_controls', 'plot_cuts', 'plot_transfer']
 
 # %% ../nbs/11_figures.ipynb #fa9f5280
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,12 +47,12 @@ def _panels(names: Sequence[str], height: float, width: float = 4.6) -> tuple[Fi
     for ax, name in zip(axes[0], names): ax.set_title(f"{name} predictive")
     return fig, dict(zip(names, axes[0]))
 
-def _legend(fig: Figure, axes: Sequence, ncols: int = 0) -> None:
+def _legend(fig: Figure, axes: Iterable, ncols: int = 0) -> None:
     "One for all axes, below them."
     found = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols or len(found), frameon=False)
 
-def _sparse(layers: Sequence[int]) -> list[int]:
+def _sparse(layers: Iterable) -> list[int]:
     "Ticks of at most about a dozen layers."
     layers = list(layers)
     return layers[:: max(len(layers) // 12, 1)]

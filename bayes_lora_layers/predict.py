@@ -208,13 +208,13 @@ def _hooks(handles: list):
     finally:
         for h in handles: h.remove()
 
-def _block_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+def _block_inputs(classifier: Classifier, x: Batch) -> tuple[dict[int, Tensor], Tensor]:
     """What `_from_block` goes on from for every adapted block (its input, or the images themselves), and the logits, in
     one forward at the MAP."""
     kept, logits = _kept_inputs(classifier, x)
     return (kept if _goes_on_from_blocks(classifier) else dict.fromkeys(classifier.layers, x)), logits
 
-def _kept_inputs(classifier: Classifier, x: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+def _kept_inputs(classifier: Classifier, x: Batch) -> tuple[dict[int, Tensor], Tensor]:
     kept = {}
     def keep(layer):
         def hook(module, args): kept[layer] = args[0]
@@ -246,7 +246,7 @@ def _goes_on_from_blocks(classifier: Classifier) -> bool:
         _GOES_ON[classifier.network] = all(map(same, classifier.layers))
     return _GOES_ON[classifier.network]
 
-def _from_block(classifier: Classifier, h: Tensor, layer: int, forwards: dict, one: Tensor) -> Float[Tensor, "n c"]:
+def _from_block(classifier: Classifier, h: Batch, layer: int, forwards: dict, one: Batch) -> Float[Tensor, "n c"]:
     """Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose
     activations are exchanged for `h`."""
     with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier):
@@ -282,7 +282,7 @@ class _Moved(torch.autograd.Function):
 
 # %% ../nbs/06_predict.ipynb #bde61377
 def _push(
-    classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layer: int, h: Tensor, rows: int
+    classifier: Classifier, x: Batch, deviations: dict[str, Tensor], layer: int, h: Batch, rows: int
 ) -> Float[Tensor, "s n c"]:
     "Forward mode from one layer, whose input is `h`."
     sites = [s for s in classifier.sites if s.layer == layer]
@@ -318,7 +318,7 @@ def _push(
 
 
 def _pull(
-    classifier: Classifier, x: Tensor, deviations: dict[str, Tensor], layers: tuple[int, ...], rows: int
+    classifier: Classifier, x: Batch, deviations: dict[str, Tensor], layers: tuple[int, ...], rows: int
 ) -> Float[Tensor, "l s n c"]:
     "Reverse mode: Jacobians, met with the deviations as they come."
     W, end = _start(classifier)
@@ -577,7 +577,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
 
 
 def _replay(
-    classifier: Classifier, h: Tensor, layer: int, deviations: dict[str, Tensor], one: Tensor
+    classifier: Classifier, h: Batch, layer: int, deviations: dict[str, Tensor], one: Batch
 ) -> Float[Tensor, "s n c"]:
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
     samples = len(next(iter(deviations.values())))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .config import Config, pass_dtype
 from .curvature import budget_bytes, rows_per_pass
-from .data import batches, halving
+from .data import Batch, batches, halving
 from .files import Damaged, or_none, read_tensors, write_tensors
 from .laplace import Posterior
 from .metrics import Scores, score, standard_metrics
@@ -55,11 +55,11 @@ def _added(): return field(default=None, metadata={"added": True})
 @dataclass(frozen=True)
 class Predicted:
     "What one predictive leaves of some images of one split. Sets are the named ones, in the order of `BySet.values`."
-    probs: Float[Tensor, "n m c"]
-    folds: Float[Tensor, "n b m 3"] | None = None  # packed scores with one of b folds of the samples left out
-    priors: Float[Tensor, "n g m 3"] | None = None  # packed scores under each prior
+    probs: Float[Tensor, "n m c"]  # of validation images the recommended set's stand last, and only here
+    folds: Float[Tensor, "n b named 3"] | None = None  # packed scores with one of b folds of the samples left out
+    priors: Float[Tensor, "n g named 3"] | None = None  # packed scores under each prior
     variance: Float[Tensor, "n l c"] | None = None  # of the logits, by each layer
-    controls: Float[Tensor, "n k m 3"] | None = None  # packed scores under each of `CONTROLS`
+    controls: Float[Tensor, "n k named 3"] | None = None  # packed scores under each of `CONTROLS`
     cuts: Float[Tensor, "n p 3"] | None = None  # packed scores of the finer cuts
     scores: Float[Tensor, "n s 3"] | None = None  # packed, of all sets, or of the prefixes of random orders
     changes: Float[Tensor, "n l c d"] | None = None  # drawn, in half precision, until a set is chosen
@@ -333,7 +333,7 @@ def draw_normals(plan: Plan, n: int, classes: int, seed: int, test: bool, like: 
     return Normals(draw(reverse, layers, n, k), draw(reverse, n, k), draw(test, layers, n, classes, add=1))
 
 # %% ../nbs/08_predictions.ipynb #834fb3d7
-def linearised_group(plan: Plan, chosen: Chosen | None, x: Tensor, mean: Tensor, y: Tensor, seed: int) -> Predicted:
+def linearised_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
     priors = find_priors(plan.posterior, plan.config.prior_grid, chosen and chosen.validated)
     normals = draw_normals(plan, len(x), mean.shape[1], seed, chosen is not None, mean)
@@ -345,7 +345,7 @@ def _linearised(
     plan: Plan,
     chosen: Chosen | None,
     priors: list[Prior],
-    x: Tensor,
+    x: Batch,
     mean: Tensor,
     y: Tensor,
     normals: Normals,
@@ -413,7 +413,7 @@ def _under_own_prior(
     )
 
 
-def _covariances(plan: Plan, x: Tensor, precisions: list, by_weight: bool) -> LayerCovariances:
+def _covariances(plan: Plan, x: Batch, precisions: list, by_weight: bool) -> LayerCovariances:
     "Of several images, as many at a time as fit."
     parts, done = [], 0
     while done < len(x):
@@ -432,7 +432,7 @@ def _drawn(covariances: LayerCovariances, g: int, normals: Tensor) -> Float[Tens
     "Changes of each layer under the g-th prior."
     return layer_draws(LayerCovariances(covariances.logits, covariances.ends[g : g + 1], covariances.head), normals)[0]
 
-def _pushed(plan: Plan, x: Tensor, precision: dict[int, float], seed: int) -> Float[Tensor, "l n c s"]:
+def _pushed(plan: Plan, x: Batch, precision: dict[int, float], seed: int) -> Float[Tensor, "l n c s"]:
     "The same from weight samples in forward mode."
     return plan.room(
         lambda rows: pushed_draws(plan.classifier, plan.posterior, x, plan.config.samples, [precision], seed, rows)
@@ -447,7 +447,7 @@ def _cut_scores(
     return pack_scores(check_drawn(torch.stack(probs)), y).transpose(0, 1)
 
 # %% ../nbs/08_predictions.ipynb #01d17c25
-def sampled_group(plan: Plan, chosen: Chosen | None, x: Tensor, mean: Tensor, y: Tensor, seed: int) -> Predicted:
+def sampled_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
     sets = [s.layers for s in plan.sets.values()] + (
         [chosen.recommended.layers] if chosen and chosen.recommended else []

@@ -45,7 +45,7 @@ def sets_of(
     return np.array(sorted(sum(1 << p for p in chosen) for k in sizes for chosen in combinations(positions, k)))
 
 def set_sizes(
-    sets: Iterable[int],  # as bits
+    sets: Iterable,  # as bits
 ) -> Int[np.ndarray, "m"]:
     "The number of layers in each."
     return np.array([int(m).bit_count() for m in sets])
