@@ -166,7 +166,8 @@ def values(config, wanted, whole, scratch):
     wrong += [("laplace_prior_precision", v) for v in (0, -1, inf, nan, "guess", [], 1e-300, 1e300)] + [("prior_grid", v) for v in ([inf], [nan], [-1], ["a"], [[1]], [1, 1], 1.0, [True])]
     wrong += [("predictives", v) for v in ([], [[0]], ["x"], ["sampled", "sampled"], "sampled", None)] + [("layers", v) for v in ([-1], [0.5], ["a"], [[0]], [huge], "0")]
     wrong += [("groups", {n: [0]}) for n in ("priors", "variance", "blocks", "parts", "controls", "full", "map", "recommended", "layer.3", "", "a" * 99, "<!--<script>", "a`b", "$x$", "a\nb", "recommended.layers")] + [("groups", v) for v in ({"a": []}, {"a": [[0]]}, {"a": 0}, {"a": ["b"]}, {1: [0]}, [], "a")]
-    wrong += [(k, v) for k in ("structure", "curvature", "kfac", "checkpoint", "precision", "engine") for v in ("", "other", 1, None)] + [("lora_dropout", v) for v in (1, -0.1, nan)] + [("target_modules", v) for v in ([], [1], "q", [""])]
+    wrong += [(k, v) for k in ("structure", "metric", "curvature", "kfac", "checkpoint", "precision", "engine") for v in ("", "other", 1, None)] + [("lora_dropout", v) for v in (1, -0.1, nan)] + [("target_modules", v) for v in ([], [1], "q", [""])]
+    wrong += [("structure", v) for v in ("os.path", "a b:c", "x:", ":y", "x:y:z", "x:y()", "../x:y")] + [("metric", v) for v in ("accuracy", "ECE", ["ece"])]
     wrong += [("output_dir", v) for v in ("", " ", __file__, __file__ + "/run", "x" * 300, "a\0b", 3)] + [("dataset", v) for v in ("", "a\nb", 3)] + [("model", ""), ("device", "gpu"), ("device", ""), ("x = 1\ny", 1), ("import os", 1), ("rnak", 8), ("Rank", 8), ("", 1)]
     cases = []
     from bayes_lora_layers.config import check_folder, find_device

@@ -50,7 +50,7 @@ def read_value(
     entries = [yaml.safe_load(t) for t in text]
     return entries[0] if len(entries) == 1 and isinstance(entries[0], list) else entries
 
-def add_parameters(parser: argparse.ArgumentParser) -> None:
+def add_parameters(parser: argparse._ActionsContainer) -> None:
     "A flag for every parameter of a run, with underscores or dashes."
     for name, p in notebook_parameters().items():
         names = list(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")))

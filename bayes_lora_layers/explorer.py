@@ -118,6 +118,7 @@ def explorer_data(
         "bins": first.config.bins,
         "places": PLACES,
         "n": first.n_test,
+        "metric": first.config.metric if first.config.metric in ANALYSED else "ece",
         "map": first.map,
         "temperature": first.temperature.metrics,
         "packed": packed,

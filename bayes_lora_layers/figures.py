@@ -52,7 +52,7 @@ def _legend(fig: Figure, axes: Iterable, ncols: int = 0) -> None:
     found = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols or len(found), frameon=False)
 
-def _sparse(layers: Iterable) -> list[int]:
+def _sparse(layers: Iterable) -> list:
     "Ticks of at most about a dozen layers."
     layers = list(layers)
     return layers[:: max(len(layers) // 12, 1)]

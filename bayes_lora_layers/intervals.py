@@ -324,8 +324,8 @@ class Pooled:
     def __str__(self) -> str: return f"{self.estimate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 def pooled(
-    effects: Sequence[float],  # one a run
-    errors: Sequence[float],  # their standard errors
+    effects: Sequence[float] | np.ndarray,  # one a run
+    errors: Sequence[float] | np.ndarray,  # their standard errors
     shared: float = 0.0,  # correlation of the runs' errors: 0 for disjoint test sets, up to 1 for the same images
     level: float = 0.95,
 ) -> Pooled:
@@ -370,8 +370,8 @@ def concordance(
     return own, float((1 + (null >= own - 1e-12).sum()) / (1 + draws))
 
 def reliability(
-    gains: Sequence[float],  # of layers, in one run
-    errors: Sequence[float],  # standard errors of their differences from the layers' mean
+    gains: Sequence[float] | np.ndarray,  # of layers, in one run
+    errors: Sequence[float] | np.ndarray,  # standard errors of their differences from the layers' mean
 ) -> float:
     "Share of the variance between layers that is not noise, between 0 and 1."
     spread = np.var(gains, ddof=1)

@@ -94,15 +94,16 @@ def find_structure(
     "The structure of a name. Raises `ValueError` when it cannot be imported or lacks a part of `Structure`."
     if name in STRUCTURES: return STRUCTURES[name]
     module, _, attribute = name.partition(":")
-    try: made = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as e:
-        expected = f"one of {tuple(STRUCTURES)}, or module:Class of a Structure"
-        raise ValueError(f"structure={name!r} cannot be had ({e}); expected {expected}") from None
+    expected = f"expected one of {tuple(STRUCTURES)}, or module:Class of a Structure"
+    try: found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise ValueError(f"structure={name!r} cannot be had ({e}); {expected}") from None
     parts = ("laplace", "tensors", "freeze", "variance", "rotate", "sample")
-    lacks = [part for part in parts if not hasattr(made, part)]
-    if lacks: raise ValueError(f"structure={name!r} has no {lacks[0]}; expected a class with every part of Structure")
-    STRUCTURES[name] = made
-    return made
+    lacks = [part for part in parts if not hasattr(found, part)]
+    if lacks: raise ValueError(f"structure={name!r} has no {lacks[0]}; {expected}, with all of {', '.join(parts)}")
+    if not isinstance(found, type): raise ValueError(f"structure={name!r} is no class; {expected}")
+    STRUCTURES[name] = found()  # nothing is called before it is known to be one
+    return STRUCTURES[name]
 
 def structure_of(la: ParametricLaplace) -> str:
     "The name of the structure that a fit has."
