@@ -136,7 +136,7 @@ def width():
     for path in notebooks():
         if path.parent.name == "examples": continue
         for text in sources(path):
-            prose = [m.span() for m in re.finditer(r'f?""".*?"""', text, re.S)]
+            prose = [m.span() for m in re.finditer(r'f""".*?"""', text, re.S)]
             at = 0
             for line in text.splitlines(keepends=True):
                 said = any(low < at + len(line) and at < high for low, high in prose) or line.startswith(("!", "#|"))
@@ -159,9 +159,22 @@ def documented():
     print("every public function and class has a docstring")
 
 
+def proc_nbs(folder: Path) -> Path:
+    "A copy of the project in which nbdev has made the pages that it hands to Quarto; where they are."
+    import shutil, subprocess
+    for name in ("settings.ini", "setup.py", "_quarto.yml", "README.md", "CHANGELOG.md"): shutil.copy(name, folder)
+    for name in ("nbs", "bayes_lora_layers"):
+        shutil.copytree(name, folder / name, ignore=shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints"))
+    code = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': print(proc_nbs(force=True, n_workers=0))"
+    (folder / "proc.py").write_text(code)
+    done = subprocess.run([sys.executable, "proc.py"], cwd=folder, capture_output=True, text=True)
+    if done.returncode: sys.exit(f"proc_nbs failed: {done.stderr[-1500:]}")
+    return folder / "_proc"
+
+
 def site():
     "Up to the renderer: the sidebar lists every page once, links lead somewhere, YAML reads, and pages as nbdev hands them to Quarto have every word, a title, no stray directive and closed fences."
-    import shutil, subprocess, tempfile, yaml
+    import tempfile, yaml
     from collections import Counter
     words = lambda texts: Counter(re.findall(r"\w+", " ".join(texts)))
     pages = {str(p.relative_to(NBS)) for p in notebooks()}
@@ -179,12 +192,7 @@ def site():
             for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", re.sub(r"`[^`]*`|\$[^$]*\$", "", re.sub(r"```.*?```", "", text, flags=re.S))):
                 if not (path.parent / target).exists(): sys.exit(f"{path} links to {target}, which is not there")
     with tempfile.TemporaryDirectory() as tmp:
-        for name in ("settings.ini", "setup.py", "_quarto.yml", "README.md", "CHANGELOG.md"): shutil.copy(name, tmp)
-        for name in ("nbs", "bayes_lora_layers"): shutil.copytree(name, Path(tmp) / name, ignore=shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints"))
-        code = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': print(proc_nbs(force=True, n_workers=0))"
-        (Path(tmp) / "proc.py").write_text(code)
-        done = subprocess.run([sys.executable, "proc.py"], cwd=tmp, capture_output=True, text=True)
-        if done.returncode: sys.exit(f"proc_nbs failed: {done.stderr[-1500:]}")
+        proc_nbs(Path(tmp))
         processed = {str(p.relative_to(Path(tmp) / "_proc")): p for p in (Path(tmp) / "_proc").rglob("*.ipynb")}
         beside = yaml.safe_load((Path(tmp) / "_proc/_quarto.yml").read_text())["format"]["html"]
         for name in (n for names in beside.values() for n in ([names] if isinstance(names, str) else names)):

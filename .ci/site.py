@@ -7,6 +7,7 @@ may find nothing serious. PACKAGES is a folder with `bootswatch`, `mathjax` and 
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,19 +16,10 @@ from html import escape
 from pathlib import Path
 
 import yaml
+from checks import proc_nbs
 from playwright.sync_api import sync_playwright
 
 PACKAGES, SHOTS = Path(sys.argv[1]).resolve(), Path(sys.argv[2]) if len(sys.argv) > 2 else None
-
-
-def processed(folder: Path) -> Path:
-    "A copy of the project, as nbdev's `proc_nbs` leaves it."
-    for name in ("settings.ini", "setup.py", "_quarto.yml", "README.md", "CHANGELOG.md"): shutil.copy(name, folder)
-    for name in ("nbs", "bayes_lora_layers"): shutil.copytree(name, folder / name, ignore=shutil.ignore_patterns("runs", "__pycache__", ".ipynb_checkpoints"))
-    code = "from nbdev.serve import proc_nbs\nif __name__ == '__main__': proc_nbs(force=True, n_workers=0)"
-    (folder / "proc.py").write_text(code)
-    subprocess.run([sys.executable, "proc.py"], cwd=folder, check=True, capture_output=True)
-    return folder / "_proc"
 
 
 def markdown(text: str) -> str:
@@ -35,11 +27,11 @@ def markdown(text: str) -> str:
     return made.stdout
 
 
-def output(o: dict) -> str:
+def output(o: dict, alt: str) -> str:
     "One output, in the elements and classes that Quarto gives it."
     data, text = o.get("data", {}), lambda v: "".join(v)
     if o["output_type"] == "stream": return f'<div class="cell-output cell-output-{o["name"]}"><pre><code>{escape(text(o["text"]))}</code></pre></div>'
-    if "image/png" in data: inner = f'<figure class="figure"><p><img class="img-fluid figure-img" alt="a picture" src="data:image/png;base64,{text(data["image/png"])}"></p></figure>'
+    if "image/png" in data: inner = f'<figure class="figure"><p><img class="img-fluid figure-img" alt="{escape(alt)}" src="data:image/png;base64,{text(data["image/png"])}"></p></figure>'
     elif "text/html" in data: inner = text(data["text/html"])
     elif "text/markdown" in data: inner = markdown(text(data["text/markdown"]))
     else: inner = f'<pre><code>{escape(text(data.get("text/plain", "")))}</code></pre>'
@@ -56,8 +48,9 @@ def body(path: Path) -> tuple[str, str]:
         if c["cell_type"] == "markdown": parts.append(markdown(source)); continue
         if c["cell_type"] != "code": continue
         shown = "\n".join(l for l in source.splitlines() if not l.startswith("#|"))
+        alt = (re.search(r'^#\|\s*fig-alt:\s*"(.*)"', source, re.M) or ("", ""))[1]
         code = markdown(f"```python\n{shown}\n```") if shown.strip() and "echo: false" not in source and "remove-input" not in c["metadata"].get("tags", []) else ""
-        parts.append(f'<div class="cell">{code.replace("sourceCode python", "sourceCode python code-with-copy")}{"".join(map(output, c.get("outputs", [])))}</div>')
+        parts.append(f'<div class="cell">{code.replace("sourceCode python", "sourceCode python code-with-copy")}{"".join(output(o, alt) for o in c.get("outputs", []))}</div>')
     return front["title"], "\n".join(parts)
 
 
@@ -73,7 +66,7 @@ def page(path: Path, dark: bool) -> str:
 
 
 with tempfile.TemporaryDirectory() as tmp, sync_playwright() as p:
-    ROOT = processed(Path(tmp))
+    ROOT = proc_nbs(Path(tmp))
     beside = yaml.safe_load((ROOT / "_quarto.yml").read_text())["format"]["html"]
     if isinstance(beside["include-after-body"], str): beside["include-after-body"] = [beside["include-after-body"]]
     axe = (PACKAGES / "axe-core/axe.min.js").read_text()

@@ -71,8 +71,7 @@ def joined(parts: Sequence[Predicted]) -> Predicted:
     def one(f):
         values = [getattr(p, f.name) for p in parts]
         if values[0] is None: return None
-        if f.type == "SetSums | None" or isinstance(values[0], SetSums):
-            return SetSums.stack(values).map(lambda t: t.sum(0))
+        if isinstance(values[0], SetSums): return SetSums.stack(values).map(lambda t: t.sum(0))
         return (torch.stack(values).sum(0) if f.metadata else torch.cat(values)).contiguous()
     return Predicted(**{f.name: one(f) for f in fields(Predicted)})
 
@@ -129,7 +128,6 @@ class Prior:
     "Prior precision of each layer."
     name: str
     precision: dict[int, float]  # by layer
-    kind: str = "rule"  # 'run', 'fixed' (of the grid), 'rule' (evidence), or 'validated'
 
 def find_priors(
     posterior: Posterior,
@@ -137,10 +135,10 @@ def find_priors(
     validated: dict[int, float] | None = None,  # each layer's own best prior precision, once it is known
 ) -> list[Prior]:
     "The priors to predict under; the run's own comes first."
-    own = Prior("run", posterior.prior_precision, "run")
-    fixed = [Prior(f"{v:g}", dict.fromkeys(posterior.prior_precision, float(v)), "fixed") for v in grid]
+    own = Prior("run", posterior.prior_precision)
+    fixed = [Prior(f"{v:g}", dict.fromkeys(posterior.prior_precision, float(v))) for v in grid]
     rules = [Prior(name, precision) for name, precision in posterior.optima.items()]
-    return [own, *fixed, *rules, *([Prior("validated", validated, "validated")] if validated else [])]
+    return [own, *fixed, *rules, *([Prior("validated", validated)] if validated else [])]
 
 # %% ../nbs/08_predictions.ipynb #6ecfb39d
 ORDERS = 128  # random orders of layers when there are too many sets
@@ -176,6 +174,10 @@ class Plan:
     def needs_scores(self) -> bool:
         "Whether sets cannot be chosen by sums alone."
         return not standard_metrics(self.config.bins)[self.config.metric].from_sums
+
+    def asked(self, chosen: "Chosen | None") -> list[LayerSet]:
+        "The named sets of a chunk, with the recommended one once it is chosen."
+        return self.sets.values() + ([chosen.recommended] if chosen and chosen.recommended else [])
 
     def carried(self, priors: int) -> int:
         """Images at a time out of `TOGETHER`: all, or fewer (but at least 2) when covariances of all layers and priors
@@ -256,11 +258,8 @@ def recommend_set(
         sets = sets_of([adapted.index(l) for l in (plan.config.layers or adapted)])
         values = values_of_sets(predicted, metric, len(logits), plan.config.bins)
         chosen = choose_set({k: v[sets] for k, v in values.items()}, set_sizes(sets), metric)
-        return (
-            None
-            if chosen is None
-            else LayerSet.of([l for p, l in enumerate(adapted) if sets[chosen] >> p & 1], adapted)
-        )
+        if chosen is None: return None
+        return LayerSet.of([l for p, l in enumerate(adapted) if sets[chosen] >> p & 1], adapted)
     named, metrics = plan.sets.values(), standard_metrics(plan.config.bins)
     scores = [score(p, labels) for p in (logits.softmax(-1), *predicted.probs.unbind(1))]
     values = {k: np.array([metrics[k].of(s) for s in scores]) for k in ("accuracy", metric)}
@@ -353,9 +352,7 @@ def _linearised(
 ) -> Predicted:
     "Of images that are carried together."
     test, reverse = chosen is not None, plan.engine == "reverse"
-    sets = [list(s.positions) for s in plan.sets.values()] + (
-        [list(chosen.recommended.positions)] if test and chosen.recommended else []
-    )
+    sets = [list(s.positions) for s in plan.asked(chosen)]
     precisions, at = _different([p.precision for p in priors])
     covariances = _covariances(plan, x, precisions, by_weight=test) if reverse else None
     own, scores, sums = None, [], []
@@ -449,9 +446,7 @@ def _cut_scores(
 # %% ../nbs/08_predictions.ipynb #01d17c25
 def sampled_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
-    sets = [s.layers for s in plan.sets.values()] + (
-        [chosen.recommended.layers] if chosen and chosen.recommended else []
-    )
+    sets = [s.layers for s in plan.asked(chosen)]
     cuts = [cut.weights for cut in plan.cuts if cut.layer is None] if plan.config.sampled_parts and chosen else []
     samples, m = plan.config.samples, len(sets)
     attempt = lambda rows: sampled_probs(
@@ -611,7 +606,7 @@ def load_predictions(
     something else."""
     tensors, told = read_tensors(folder / PREDICTIONS, made_from)
     if told.get("schema") != "2": raise Damaged(f"{folder / PREDICTIONS} is of another version")
-    if told["scored"] == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
+    if told.get("scored") == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
     try: return _from_file(tensors, json.loads(told["layers"]))
     except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None

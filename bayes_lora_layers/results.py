@@ -78,6 +78,11 @@ class Candidates:
     every: bool  # every set of the swept layers, or the named ones only
     count: int
 
+    @classmethod
+    def of(cls, sets: BySet, every: bool) -> "Candidates":
+        "Counted, without the set of no layer and the one that was chosen."
+        return cls(every, 2 ** len(sets.alone) - 1 if every else len(replace(sets, recommended=None).values()))
+
 @dataclass(frozen=True)
 class Results:
     "What a run found. Lists over layers follow `layers`."
@@ -176,7 +181,11 @@ def from_json(values: dict) -> Results:
     v["cuts"] = {p: {Cut.from_key(k): d for k, d in deltas(cuts).items()} for p, cuts in v.pop("parts").items()}
     if v["controls"]: v["controls"] = {name: BySet.from_names(deltas(named)) for name, named in v["controls"].items()}
     v["baselines"] = {k: _read_scored(s) for k, s in v["baselines"].items()}
-    v["candidates"] = {p: Candidates(c["every"], c["count"]) for p, c in v.get("candidates", {}).items()}
+    if schema == 3:
+        limit, layers = v["config"].subsets, len(v["layers"])
+        every = {p: p == "linearised" and 2 ** layers <= limit for p in v["predictives"]}  # as they were chosen then
+        v["candidates"] = {p: Candidates.of(sets, every[p]) for p, sets in v["predictives"].items()}
+    else: v["candidates"] = {p: Candidates(c["every"], c["count"]) for p, c in v["candidates"].items()}
     return Results(**v)
 
 # %% ../nbs/08_results.ipynb #66902ded
@@ -319,8 +328,9 @@ def evaluate(
     reference, metrics = find_reference(config, predictions), standard_metrics(config.bins)
     values = lambda scores: {k: m.of(scores) for k, m in metrics.items()}
     linearised = predictions.test.predicted.get("linearised")
+    engine = linearised and find_engine(config, classifier)
     predictives = {
-        p: _judge_predictive(reference, config, classifier, predictions, p)
+        p: _judge_predictive(reference, predictions, p, shared=p == "sampled" or engine == "forward")
         for p in tqdm(config.predictives, desc="intervals", unit="predictive")
     }
     cuts = {
@@ -350,7 +360,7 @@ def evaluate(
             reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0]
         ),
         predictives=predictives,
-        engine=linearised and find_engine(config, classifier),
+        engine=engine,
         priors=linearised and _judge_priors(reference, config, posterior, predictions, linearised),
         cuts=cuts,
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
@@ -360,13 +370,15 @@ def evaluate(
 
 # %% ../nbs/08_results.ipynb #bb6e5837
 def _judge_predictive(
-    reference: Reference, config: Config, classifier: Classifier, predictions: Predictions, predictive: str
+    reference: Reference,
+    predictions: Predictions,
+    predictive: str,
+    shared: bool,  # whether images share weight samples
 ) -> BySet[Scored]:
     "Every named set under one predictive."
     sets, folds = predictions.sets[predictive], predictions.test.predicted[predictive].folds
-    metrics = {k: m for k, m in standard_metrics(config.bins).items() if k != "classwise_ece"}
+    metrics = {k: m for k, m in standard_metrics(reference.bins).items() if k != "classwise_ece"}
     left_out = None if folds is None else {k: left_out_values(m, folds) for k, m in metrics.items()}
-    shared = predictive == "sampled" or find_engine(config, classifier) == "forward"  # whether images share samples
     probs = [predictions.probs(split, predictive).values() for split in ("validation", "test")]
     scored = judge(reference, *probs, left_out if shared else None)
     errors = monte_carlo_errors(left_out) if left_out else [None] * len(scored)
@@ -400,9 +412,8 @@ def _judge_priors(
 
 
 def _candidates(predictions: Predictions, predictive: str) -> Candidates:
-    sets, seen = predictions.sets[predictive], predictions.validation.predicted[predictive]
-    every = seen.sums is not None and predictions.orders is None
-    return Candidates(every, 2 ** len(sets.alone) - 1 if every else len(replace(sets, recommended=None).values()))
+    seen = predictions.validation.predicted[predictive]
+    return Candidates.of(predictions.sets[predictive], seen.sums is not None and predictions.orders is None)
 
 def _norms(classifier: Classifier) -> dict[int, float]:
     "Of the LoRA weights of each layer."

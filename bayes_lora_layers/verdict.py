@@ -148,6 +148,9 @@ class _Question:
     def alone(self) -> list[Scored]: return list(self.sets.alone.values())
 
     @property
+    def candidates(self) -> Candidates: return self.results.candidates[self.predictive]
+
+    @property
     def name(self) -> str: return title_of(self.metric)
 
     @property
@@ -262,17 +265,13 @@ def _by(q: _Question) -> str:
     own = q.results.config.metric
     return "" if q.metric == own else f"by {title_of(own)} "
 
-def _candidates(q: _Question) -> Candidates:
-    return q.results.candidates.get(q.predictive, Candidates(q.predictive == "linearised", 0))
-
-def _tried(q: _Question) -> str: return "set" if _candidates(q).every else "named set"
+def _tried(q: _Question) -> str: return "set" if q.candidates.every else "named set"
 
 def _smallest_of(q: _Question) -> str:
     "What the recommended set is the smallest of."
-    by = "" if q.metric == q.results.config.metric else f", by {title_of(q.results.config.metric)},"
-    if _candidates(q).every: return f"the smallest set of layers{by}"
-    count = f"{_candidates(q).count} " if _candidates(q).count else ""
-    return f"the smallest of the {count}sets that were tried (all layers, groups, single layers){by}"
+    by = f", {_by(q).strip()}," if _by(q) else ""
+    if q.candidates.every: return f"the smallest set of layers{by}"
+    return f"the smallest of the {q.candidates.count} sets that were tried (all layers, groups, single layers){by}"
 
 def _beyond(q: _Question, chosen: Scored) -> str:
     "What is gained beyond temperature, in words."
