@@ -10,8 +10,10 @@ fail() { echo "quickstart: $*" >&2; exit 1; }
 [ $# -eq 0 ] || [ "$*" = test ] || fail "unknown argument '$*'; expected nothing, or 'test'"
 command -v git >/dev/null || fail "git is missing; on Debian: apt-get install git"
 command -v python3 >/dev/null || fail "python3 is missing; on Debian: apt-get install python3 python3-venv"
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$(python3 --version) is too old; Python 3.10 or newer is needed"
-python3 -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv is missing; on Debian: apt-get install python3-venv"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+    || fail "$(python3 --version) is too old; Python 3.10 or newer is needed"
+python3 -c 'import ensurepip, venv' 2>/dev/null \
+    || fail "Python's venv is missing; on Debian: apt-get install python3-venv"
 
 wanted=$(cat settings.ini setup.py | sha256sum)
 if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
@@ -21,13 +23,15 @@ if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" > .venv/.installed
 fi
 export PATH="$PWD/.venv/bin:$PATH" VIRTUAL_ENV="$PWD/.venv"
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # idle threads sleep, so that other work on the machine does not stall this one
+# idle threads sleep, so that other work on the machine does not stall this one
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 if [ "${1:-}" = test ]; then
     # two notebooks at a time, one thread each: two threads each on two cores are many times slower
     shared=$(mktemp -d)  # one pretrained demo base for all notebooks
     trap 'rm -rf "$shared"' EXIT
-    BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} BAYES_LORA_LAYERS_CHECK_TYPES=1 nbdev_test --n_workers 2 --timing
+    export BAYES_LORA_LAYERS_SHARED="$shared" BAYES_LORA_LAYERS_CHECK_TYPES=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    nbdev_test --n_workers 2 --timing
     exit
 fi
 

@@ -1,4 +1,6 @@
-"The study's digits with disjoint test sets: python .ci/folds.py FOLDER [FOLDS] pretrains the tiny ViT once and cuts the digits it has not seen into that many test sets, each with training images from the others."
+"""The study's digits with disjoint test sets: python .ci/folds.py FOLDER [FOLDS] pretrains the tiny ViT once and cuts
+the digits it has not seen into that many test sets, each with training images from the others."""
+
 import sys
 from pathlib import Path
 

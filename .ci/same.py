@@ -1,6 +1,7 @@
-"""Do a change's results stay as they were? python .ci/same.py FOLDER runs what a rewrite must not change and keeps its result files;
-python .ci/same.py FOLDER BEFORE also compares them with an earlier such folder, byte for byte but for schema, and for fields that are new.
-"""
+"""Do a change's results stay as they were? python .ci/same.py FOLDER runs what a rewrite must not change and keeps its
+result files; python .ci/same.py FOLDER BEFORE also compares them with an earlier such folder, byte for byte but for
+schema, and for fields that are new."""
+
 import json
 import os
 import sys
@@ -22,12 +23,24 @@ from bayes_lora_layers.verdict import analyse
 root, before = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
 transformers.logging.set_verbosity_error()
 datasets.disable_progress_bars()
-SMALL = dict(rank=4, epochs=10, train_size=200, samples=8, link_draws=32, test_size=300, validation_size=100, bootstrap=500)
+SMALL = dict(
+    rank=4, epochs=10, train_size=200, samples=8, link_draws=32, test_size=300, validation_size=100, bootstrap=500
+)
 DEEP = Path("/tmp/vit-of-18-layers")  # one place, since its name is in the results
 SHARED = Path("../shared").resolve()
 REAL = dict(
-    dataset=f"{SHARED}/data/cifar100", model=f"{SHARED}/models/deit-tiny-patch16-224", max_classes=10, train_size=200, validation_size=50,
-    test_size=50, image_size=64, epochs=3, learning_rate=0.005, samples=5, bootstrap=500, layers=[0, 11],
+    dataset=f"{SHARED}/data/cifar100",
+    model=f"{SHARED}/models/deit-tiny-patch16-224",
+    max_classes=10,
+    train_size=200,
+    validation_size=50,
+    test_size=50,
+    image_size=64,
+    epochs=3,
+    learning_rate=0.005,
+    samples=5,
+    bootstrap=500,
+    layers=[0, 11],
 )
 RUNS = {
     "digits": {},
@@ -44,27 +57,47 @@ RUNS = {
     "mc": {**SMALL, "curvature": "mc", "prior_grid": [], "checkpoint": "best"},
 }
 if Path(REAL["model"]).exists():
-    RUNS |= {"deit": REAL, "deit_kron": {**REAL, "structure": "kron", "curvature": "mc", "adapter": str(root / "deit/adapter")}}
+    RUNS |= {
+        "deit": REAL,
+        "deit_kron": {**REAL, "structure": "kron", "curvature": "mc", "adapter": str(root / "deit/adapter")},
+    }
 
 
 def deep_vit() -> None:
     "An untrained ViT of 18 layers, which is too many for all sets."
     torch.manual_seed(0)
-    sizes = dict(hidden_size=32, num_hidden_layers=18, num_attention_heads=2, intermediate_size=48, image_size=8, patch_size=4, num_labels=10)
+    sizes = dict(
+        hidden_size=32,
+        num_hidden_layers=18,
+        num_attention_heads=2,
+        intermediate_size=48,
+        image_size=8,
+        patch_size=4,
+        num_labels=10,
+    )
     transformers.ViTForImageClassification(transformers.ViTConfig(**sizes)).save_pretrained(DEEP)
-    transformers.ViTImageProcessor(size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(DEEP)
+    transformers.ViTImageProcessor(
+        size={"height": 8, "width": 8}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(DEEP)
 
 
 def differences(a, b, at: str = "") -> list[str]:
     "Where two JSON values differ; keys that only the later one has are new, and no difference."
     if isinstance(a, dict) and isinstance(b, dict):
         lost = [f"{at}/{k} is gone" for k in a if k not in b]
-        return lost + [d for k in a if k in b and k not in ("checksum", "schema", "adapter") for d in differences(a[k], b[k], f"{at}/{k}")]
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b): return [d for i in range(len(a)) for d in differences(a[i], b[i], f"{at}/{i}")]
+        return lost + [
+            d
+            for k in a
+            if k in b and k not in ("checksum", "schema", "adapter")
+            for d in differences(a[k], b[k], f"{at}/{k}")
+        ]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [d for i in range(len(a)) for d in differences(a[i], b[i], f"{at}/{i}")]
     return [] if type(a) is type(b) and a == b else [f"{at}: {str(a)[:160]} -> {str(b)[:160]}"]
 
 
-if not DEEP.exists(): deep_vit()
+if not DEEP.exists():
+    deep_vit()
 for name, values in RUNS.items():
     run_sweep(Config(**values, output_dir=str(root / name)))
     analyse(read_run(root / name))

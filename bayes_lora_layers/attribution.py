@@ -125,6 +125,7 @@ def shapley_values(
     error, weights = np.zeros(len(layers)), None
     if orders is not None:
         orders = orders.numpy()
+        # a step for each player of each order, then by player: [o, l + 1] -> [o, l]
         steps = np.take_along_axis(np.diff(gains.estimate.reshape(len(orders), -1)), orders.argsort(1), axis=1)
         error, weights = steps.std(0) / len(orders) ** 0.5, order_weights(orders)
     found = gains.combined((shapley_weights(len(layers)) if weights is None else weights).T)
@@ -143,7 +144,7 @@ def interactions(run: Run, gains: Gains) -> pd.DataFrame | None:
     "Rows `a`, `b`, `value`, `low`, `high` for every pair of layers; None from random orders."
     if run.predictions.orders is not None: return None
     found = gains.combined(interaction_weights(len(run.results.layers)).T)
-    a, b = np.array(list(combinations(run.results.layers, 2))).reshape(-1, 2).T
+    a, b = np.array(list(combinations(run.results.layers, 2))).reshape(-1, 2).T  # [2, pairs]
     half = 1.96 * found.error
     return pd.DataFrame(
         {"a": a, "b": b, "value": found.estimate, "low": found.estimate - half, "high": found.estimate + half}
@@ -331,7 +332,5 @@ def _correlations_of(gains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, p
     one, none = Interval(1.0, 1.0, 1.0), Interval(np.nan, np.nan, np.nan)
     pair = lambda a, b: one if a == b else rank_correlation(gains[a].tolist(), gains[b].tolist()) or none
     found = {b: {a: pair(a, b) for a in gains} for b in gains}
-    return tuple(
-        pd.DataFrame({b: {a: getattr(i, end) for a, i in column.items()} for b, column in found.items()})
-        for end in ("estimate", "low", "high")
-    )
+    table = pd.DataFrame(found)
+    return tuple(table.map(lambda i: getattr(i, end)) for end in ("estimate", "low", "high"))

@@ -35,7 +35,7 @@ class _Tap(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, in_dims, g, visit):
-        visit(g.movedim(in_dims[0], 0))
+        visit(g.movedim(in_dims[0], 0))  # [k, ...]
         return g, in_dims[0]
 
 
@@ -73,22 +73,25 @@ class _AttentionBackward(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, in_dims, g, q, k, v, P, o, scale):
-        g = g.movedim(in_dims[0], 0)
+        g = g.movedim(in_dims[0], 0)  # [k, n, heads, t, d]
         K, n, heads, t, d = g.shape
         # in the layout of the projections
         out = [z.new_empty(K, n, z.shape[2], heads, z.shape[3]).transpose(2, 3) for z in (q, k, v)]
         # what stays in a CPU's cache
         most = 2 ** 20 // (K * P.shape[-2] * P.shape[-1]) if g.device.type == "cpu" else n * heads
         for i, j in _head_slices(n, heads, most):
+            # [k, n, heads, t, d] -> [n, heads, k, t, d]
             G, p = g[:, i, j].permute(1, 2, 0, 3, 4).contiguous(), P[i, j]
+            # [n, heads, k t, t] -> [n, heads, k, t, t]
             S = (G.flatten(2, 3) @ v[i, j].transpose(-1, -2)).unflatten(2, (K, t))
             S.sub_((G * o[i, j, None]).sum(-1, keepdim=True)).mul_(p[:, :, None])
+            # [n, heads, k, t, d]
             of_q = (S.flatten(2, 3) @ (k[i, j] * scale)).unflatten(2, (K, t))
             of_k = S.transpose(-1, -2) @ (q[i, j, None] * scale)
-            # all cotangents in one product
+            # all cotangents in one product: [n, heads, d k, t] -> [n, heads, k, t, d]
             of_v = (G.transpose(-1, -2).flatten(2, 3) @ p).unflatten(2, (K, d)).transpose(-1, -2)
             parts = of_q, of_k, of_v
-            for whole, part in zip(out, parts): whole[:, i, j] = part.permute(2, 0, 1, 3, 4)
+            for whole, part in zip(out, parts): whole[:, i, j] = part.permute(2, 0, 1, 3, 4)  # [k, n, heads, t, d]
         return tuple(out), (0, 0, 0)
 
 
@@ -148,7 +151,8 @@ def _visible(
         module, weight = classifier.network.get_submodule(site.name), classifier.map_weight(site).detach()
         bias = module.get_base_layer().bias
         A, B = (w.detach().to(weight.dtype) for w in classifier.weights(site))
-        tokens = lambda z, *k: z.reshape(*k, n, -1, z.shape[-1])  # Swin's windows are tokens of their image, too
+        # [k, n, t, d]: Swin's windows are tokens of their image, too
+        tokens = lambda z, *k: z.reshape(*k, n, -1, z.shape[-1])
         def see(h, g):
             a, g = tokens(h), tokens(g, len(g))
             if site.layer in layers: visit(site, ((g @ (site.scaling * B), a), (g, site.scaling * (a @ A.T))))
@@ -206,7 +210,7 @@ def weight_jacobian(
     inp: Float[Tensor, "n t i"],
 ) -> Float[Tensor, "n k o i"]:
     "Per-example derivatives of the k pulled-back directions with respect to one weight."
-    return torch.einsum("knto,nti->nkoi", grad, inp)
+    return torch.einsum("knto,nti->nkoi", grad, inp)  # summed over the tokens: [n, k, o, i]
 
 def identity_cotangents(end: Float[Tensor, "n c"]) -> Float[Tensor, "c n c"]:
     "The directions that give the Jacobian of every logit (or feature)."
@@ -418,18 +422,18 @@ class LoRAGGN(GGNInterface):
         "Raise `FloatingPointError` naming the batch and the layer."
         sites, finite = self.classifier.sites, lambda *tensors: torch.stack([t.isfinite().all() for t in tensors]).all()
         # one question to the device
-        fine, *at = torch.stack(
+        logits_finite, *sites_finite = torch.stack(
             [finite(logits), *(finite(*(t for p in s.parameters for t in found[p])) for s in sites)]
         ).tolist()
-        if not fine:
+        if not logits_finite:
             raise FloatingPointError(
                 f"curvature: the logits of batch {self.batch} are not finite: {first_broken_layer(self.model, x)}; the"
                 " MAP has diverged"
             )
-        if not all(at):
+        if not all(sites_finite):
             raise FloatingPointError(
                 f"curvature: batch {self.batch} gives values that are not finite in layer"
-                f" {(s := sites[at.index(False)]).layer} ({s.projection})"
+                f" {(s := sites[sites_finite.index(False)]).layer} ({s.projection})"
             )
 
 # %% ../nbs/04_curvature.ipynb #91ebbf99

@@ -68,7 +68,8 @@ function explore(root, data) {
   const gainOf = (values, metric) =>
     metric === "accuracy" ? values[metric] - data.map[metric] : data.map[metric] - values[metric];
 
-  const gainShown = (values, ends, metric) => (ends ? (ends[0] + ends[1]) / 2 : gainOf(values, metric)); // with an interval its estimate, which is free of the bias of binning
+  // with an interval its estimate, which is free of the bias of binning
+  const gainShown = (values, ends, metric) => (ends ? (ends[0] + ends[1]) / 2 : gainOf(values, metric));
 
   function intervalOf(pack, sums, set, i, metric) {
     // under the run's own prior; null elsewhere
@@ -170,7 +171,8 @@ function explore(root, data) {
     named("layers").replaceChildren(
       ...data.layers.map((l, i) => {
         const li = document.createElement("li");
-        li.innerHTML = `<label><input type="checkbox" value="${i}"></label><div class="bll-track"><span></span></div><div class="bll-number"></div>`;
+        const box = `<label><input type="checkbox" value="${i}"></label>`;
+        li.innerHTML = `${box}<div class="bll-track"><span></span></div><div class="bll-number"></div>`;
         li.querySelector("label").append(" layer " + l);
         li.querySelector("input").addEventListener("change", e => {
           e.target.checked ? state.set.add(i) : state.set.delete(i);
@@ -233,10 +235,18 @@ function explore(root, data) {
     const row = m => {
       const end = now && intervalOf(pack, sums, state.set, i, m),
         shown = now && gainShown(now, end, m);
-      return `<tr><th scope="row">${titles[m]}</th><td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td><td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\u2013"}</td><td data-gain="${m}" data-value="${now ? shown : ""}">${now ? signed(shown) : ""}${end ? ` [${signed(end[0])}, ${signed(end[1])}]` : ""}</td></tr>`;
+      const ends = end ? ` [${signed(end[0])}, ${signed(end[1])}]` : "";
+      return [
+        `<tr><th scope="row">${titles[m]}</th>`,
+        `<td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td>`,
+        `<td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\u2013"}</td>`,
+        `<td data-gain="${m}" data-value="${now ? shown : ""}">${now ? signed(shown) : ""}${ends}</td></tr>`,
+      ].join("");
     };
     named("table").innerHTML =
-      `<thead><tr><td></td><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th><th title="of calibration errors without the bias of binning, so not quite the difference of the two numbers">better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
+      `<thead><tr><td></td><th>MAP</th><th title="temperature scaling">temp.</th><th>this set</th>` +
+      `<th title="of calibration errors without the bias of binning, so not quite the difference of the two numbers">` +
+      `better by [95%]</th></tr></thead><tbody>${metrics.map(row).join("")}</tbody>`;
   }
 
   function said(pack, sums, i) {
@@ -249,13 +259,15 @@ function explore(root, data) {
     named("value").textContent =
       parameter.value !== null ? `${short(parameter.value)}${parameter.name ? " (" + parameter.name + ")" : ""}` : "";
     if (i < 0)
-      return `${who} together: not computed for the ${state.predictive} predictive, which was run for the MAP, single layers, the groups, all layers${pack.recommended ? " and the recommended set" : ""}.`;
+      const run = `the MAP, single layers, the groups, all layers${pack.recommended ? " and the recommended set" : ""}`;
+      return `${who} together: not computed for the ${state.predictive} predictive, which was run for ${run}.`;
     if (!state.set.size) return `${who} Bayesian: this is the MAP. Tick layers to see what they change.`;
     const values = metricsOf(sums, i),
       gain = gainOf(values, state.metric),
       told = gainShown(values, intervalOf(pack, sums, state.set, i, state.metric), state.metric),
       word = titles[state.metric].replace(" (nats)", "");
-    let text = `${who} Bayesian, ${state.predictive}, ${prior}: ${word} is ${told < 0 ? "worse" : "better"} by ${Math.abs(told).toFixed(4)} than at the MAP.`;
+    const change = `${told < 0 ? "worse" : "better"} by ${Math.abs(told).toFixed(4)}`;
+    let text = `${who} Bayesian, ${state.predictive}, ${prior}: ${word} is ${change} than at the MAP.`;
     if (!sums.keys && state.set.size < data.layers.length) {
       let same = 0,
         below = 0;
@@ -267,7 +279,8 @@ function explore(root, data) {
           if (gainOf(metricsOf(sums, m), state.metric) < gain) below++;
         }
       }
-      text += ` That is better than ${Math.round((100 * below) / same)}% of the other ${same.toLocaleString("en")} sets of ${state.set.size} layer${state.set.size > 1 ? "s" : ""}.`;
+      const others = `${same.toLocaleString("en")} sets of ${state.set.size} layer${state.set.size > 1 ? "s" : ""}`;
+      text += ` That is better than ${Math.round((100 * below) / same)}% of the other ${others}.`;
     }
     if (state.prior !== 0 && state.set.size) text += " Intervals are known under this run's own prior only.";
     return text + (pack.left_out ? ` ${pack.left_out} more prior precisions are in the result files.` : "");
@@ -294,16 +307,21 @@ function explore(root, data) {
       curve.forEach((b, k) => {
         if (!b.n) return;
         parts.push(
-          `<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${Y(b.accuracy)}" height="${Y(0) - Y(b.accuracy)}" fill="var(--layer)" opacity=".8"/>`,
+          `<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${Y(b.accuracy)}" ` +
+            `height="${Y(0) - Y(b.accuracy)}" fill="var(--layer)" opacity=".8"/>`,
         );
         parts.push(
-          `<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${296 - H(b.n)}" height="${H(b.n)}" fill="currentColor" opacity=".5"><title>${b.n} image${b.n === 1 ? "" : "s"}</title></rect>`,
+          `<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${296 - H(b.n)}" height="${H(b.n)}" ` +
+            `fill="currentColor" opacity=".5"><title>${b.n} image${b.n === 1 ? "" : "s"}</title></rect>`,
         );
       });
       const spread = b => 1.96 * Math.sqrt((b.confidence * (1 - b.confidence)) / b.n),
         clip = v => Math.min(1, Math.max(0, v));
+      const upper = seen.map(b => [b.confidence, clip(b.confidence + spread(b))]),
+        lower = seen.map(b => [b.confidence, clip(b.confidence - spread(b))]);
       parts.push(
-        `<polygon points="${[...seen.map(b => [b.confidence, clip(b.confidence + spread(b))]), ...[...seen].reverse().map(b => [b.confidence, clip(b.confidence - spread(b))])].map(p => X(p[0]) + "," + Y(p[1])).join(" ")}" fill="currentColor" opacity=".22"/>`,
+        `<polygon points="${[...upper, ...lower.reverse()].map(p => X(p[0]) + "," + Y(p[1])).join(" ")}" ` +
+          `fill="currentColor" opacity=".22"/>`,
       );
     }
     line(X(0), Y(0), X(1), Y(1), 'opacity=".7"');
@@ -311,7 +329,8 @@ function explore(root, data) {
     atMap.forEach(b => {
       if (b.n)
         parts.push(
-          `<circle cx="${X(b.confidence)}" cy="${Y(b.accuracy)}" r="3.4" fill="none" stroke="currentColor" stroke-width="1.4"/>`,
+          `<circle cx="${X(b.confidence)}" cy="${Y(b.accuracy)}" r="3.4" fill="none" ` +
+            `stroke="currentColor" stroke-width="1.4"/>`,
         );
     });
     line(X(0), 296, X(1), 296, 'opacity=".4"');
@@ -347,6 +366,7 @@ function explore(root, data) {
   controls();
   draw().catch(() => {
     named("said").textContent =
-      "This browser cannot show the explorer; it lacks DecompressionStream. Firefox 113, Chrome 80 or Safari 16.4 and newer have it.";
+      "This browser cannot show the explorer; it lacks DecompressionStream. " +
+      "Firefox 113, Chrome 80 or Safari 16.4 and newer have it.";
   });
 }

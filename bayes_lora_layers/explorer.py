@@ -70,6 +70,7 @@ def pack_sums(
     count, confidence, correct = (t.double().numpy().T for t in (sums.count, sums.confidence, sums.correct))
     bins = len(count)
     place = np.divide(confidence, count, out=np.zeros_like(count), where=count > 0) * bins - np.arange(bins)[:, None]
+    # the bits of each number, [m]
     floats = [np.ascontiguousarray(t.numpy(), np.float32).view(np.uint32) for t in (sums.nll, sums.brier)]
     numbers = [count.round(), (count - correct).round(), (place.clip(0, 1) * PLACES).round() * (count > 0), *floats]
     planes = [
@@ -83,15 +84,17 @@ def unpack_sums(text: str, bins: int, m: int) -> SetSums:
     "What the page does, for tests: the inverse of `pack_sums` up to rounding; squared gaps are not kept and are zero."
     raw, found, at = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.uint32), [], 0
     for size, length in zip(SIZES, (bins * m, bins * m, bins * m, m, m)):
-        planes = raw[at : at + size * length].reshape(size, length)
+        planes = raw[at : at + size * length].reshape(size, length)  # [bytes, m]
         found.append(sum(p << np.uint32(8 * b) for b, p in enumerate(planes)).astype(np.uint32))
         at += size * length
+    # [bins m] -> [m, bins]
     count, wrong, place = (v.reshape(bins, m).T.astype(np.float64) for v in found[:3])
     confidence = count * (np.arange(bins) + place / PLACES) / bins
     return SetSums(
         *map(
             torch.from_numpy,
-            (count, confidence, count - wrong, np.zeros_like(count), *(v.view(np.float32) for v in found[3:])),
+            # the last two are bits of numbers, [m]
+        (count, confidence, count - wrong, np.zeros_like(count), *(v.view(np.float32) for v in found[3:])),
         )
     )
 

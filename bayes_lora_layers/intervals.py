@@ -110,6 +110,7 @@ def resample_counts(
         rows = np.flatnonzero(strata == h)
         m = max(len(rows) - 1, 1)
         picked = rng.integers(0, len(rows), (draws, m)) + len(rows) * np.arange(draws)[:, None]
+        # times each row of the stratum was picked, [draws, rows]
         out[:, rows] = np.bincount(picked.ravel(), minlength=draws * len(rows)).reshape(draws, -1) * (len(rows) / m)
     return out
 
@@ -141,7 +142,7 @@ def plausible_gaps(
     tiny, v = np.finfo(float).tiny ** 0.5, error ** 2
     least = mean * np.clip(1 - np.sqrt(allowed / max(_excess(mean, v), tiny)), 0, 1)
     window = np.maximum(3 - np.abs(np.subtract.outer(np.arange(bins), np.arange(bins))), 0)
-    near = lambda x, w: (x.reshape(-1, bins) @ w).reshape(x.shape)
+    near = lambda x, w: (x.reshape(-1, bins) @ w).reshape(x.shape)  # [k] -> [rows, bins] -> [k]
     total = np.maximum(near(v, window), tiny)
     smooth = v * near(mean, window) / total
     # variance of a bin's gap around the smooth one, whose own weight is 3
@@ -287,11 +288,12 @@ def _gap_gains(metric: Metric, before: Scores, after: Sequence[Scores], counts: 
     found = []
     for other_s, other_noise, other_needed, other_moved in map(assumed, after):
         variance = np.maximum((s - other_s).var(0) / n, ((noise - other_noise) ** 2).mean(0))
+        # each of three truths before with each of three after: [9, k]
         possible = size((needed[:, None] - other_needed).reshape(9, k), variance) <= np.quantile(
             size(noise - other_noise, variance), 0.95
         )
         possible[-1] = True
-        deviations = (moved[:, None] - other_moved).reshape(9, -1)
+        deviations = (moved[:, None] - other_moved).reshape(9, -1)  # [9, draws]
         bias = deviations.mean(1)[possible]
         middle, plain = (bias.min() + bias.max()) / 2, metric.reduce(s.mean(0)) - metric.reduce(other_s.mean(0))
         found.append((plain - middle, plain, deviations - middle, possible))

@@ -59,7 +59,7 @@ class Diag:
 
     def freeze(self, la: ParametricLaplace, i: int) -> dict[str, Tensor]:
         blocks = la.H.split([p.numel() for p in la.params])
-        return {"curvature": blocks[i].reshape(la.params[i].shape).clone()}
+        return {"curvature": blocks[i].reshape(la.params[i].shape).clone()}  # [o, i]
 
     def variance(self, kept: dict[str, Tensor], prior_precision: float) -> Float[Tensor, "o i"]:
         return 1 / (kept["curvature"] + prior_precision)
@@ -228,6 +228,7 @@ def head_covariance(
         J, logits = la.backend.jacobians(features)
         return logits.detach(), la.functional_variance(J).detach()
     variance, weight = la.posterior_variance, la.model.weight
+    # [c d + c] -> [c, d] and [c]
     of_weight, of_bias = variance[: weight.numel()].reshape(weight.shape), variance[weight.numel() :]
     return (
         la.model(features).detach(),

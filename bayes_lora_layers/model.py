@@ -453,8 +453,9 @@ def resize_positions(
             if float((p.shape[1] - e) ** 0.5).is_integer() and float((old.shape[1] - e) ** 0.5).is_integer()
         )
         was, now = (int((t.shape[1] - extra) ** 0.5) for t in (old, p))
-        grid = old[:, extra:].reshape(1, was, was, -1).permute(0, 3, 1, 2)
+        grid = old[:, extra:].reshape(1, was, was, -1).permute(0, 3, 1, 2)  # [1, d, side, side]
         grid = nn.functional.interpolate(grid, (now, now), mode="bicubic", align_corners=False)
+        # back to [1, extra + side side, d]
         p.copy_(torch.cat([old[:, :extra], grid.permute(0, 2, 3, 1).reshape(1, now * now, -1)], dim=1))
 
 # %% ../nbs/02_model.ipynb #665a066c

@@ -119,7 +119,7 @@ def layer_covariances(
         device=x.device,
     )
     waiting, weights = {}, {}
-    at = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
+    of_layer = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
 
     def visit(site, pairs, first):
         for i, (name, pair) in enumerate(zip(site.parameters, pairs)):
@@ -129,7 +129,7 @@ def layer_covariances(
                 if first + Z.shape[1] < k: continue
                 Z = waiting.pop(name)
             for g, prior in enumerate(prior_grid):
-                scaled = Z * posterior.variance(site, at(prior, site.layer))[i].flatten().sqrt()
+                scaled = Z * posterior.variance(site, of_layer(prior, site.layer))[i].flatten().sqrt()
                 added = scaled @ scaled.transpose(1, 2)
                 total[g, posterior.layers.index(site.layer)] += added
                 if by_weight and g == 0: weights[name] = added
@@ -140,15 +140,15 @@ def layer_covariances(
             classifier, x, identity_cotangents, visit, layers=group, rows=rows, at_head=W is not None
         )
     # one question to the device
-    fine, *at = torch.cat([logits.isfinite().all()[None], total.isfinite().transpose(0, 1).flatten(1).all(1)]).tolist()
-    if not fine:
+    by_layer = total.isfinite().transpose(0, 1).flatten(1).all(1)
+    logits_finite, *layers_finite = torch.cat([logits.isfinite().all()[None], by_layer]).tolist()
+    if not logits_finite:
         raise FloatingPointError(
             f"linearised predictive: logits are not finite: {first_broken_layer(classifier.network, x)}"
         )
-    if not all(at):
-        raise FloatingPointError(
-            f"linearised predictive: the covariance of layer {posterior.layers[at.index(False)]} is not finite"
-        )
+    if not all(layers_finite):
+        broken = posterior.layers[layers_finite.index(False)]
+        raise FloatingPointError(f"linearised predictive: the covariance of layer {broken} is not finite")
     return LayerCovariances(logits, total, W, weights)
 
 # %% ../nbs/06_predict.ipynb #6ac9515c
@@ -326,6 +326,7 @@ def _pull(
     def visit(site, pairs, first):
         for name, pair in zip(site.parameters, pairs):
             J = weight_jacobian(*pair).to(total.dtype)
+            # [s, n, k]
             total[layers.index(site.layer), :, :, first : first + J.shape[1]] += torch.einsum(
                 "nkp,sp->snk", J.flatten(2), deviations[name].flatten(1)
             )
@@ -372,7 +373,7 @@ def layer_draws(
     normals: Float[Tensor, "s l n c"],  # from `normal_draws`: of their own for every layer and image
 ) -> Float[Tensor, "g l n c s"]:
     "Draws of the change each layer makes to the logits, with the same normal numbers under every prior precision."
-    z = normals[..., : found.ends.shape[-1]].permute(1, 2, 3, 0).to(found.ends)
+    z = normals[..., : found.ends.shape[-1]].permute(1, 2, 3, 0).to(found.ends)  # [l, n, k, s]
     drawn = check_drawn(covariance_factor(found.ends)) @ z
     return drawn if found.head is None else found.head @ drawn
 
@@ -391,6 +392,7 @@ def pushed_draws(
     def under(prior):
         drawn = sample_deviations(posterior if prior is None else with_prior(posterior, prior), samples, seed)
         return torch.stack([_push(classifier, x, drawn, l, kept[l], rows) for l in posterior.layers])
+    # [g, l, s, n, c] -> [g, l, n, c, s]
     return logits, torch.stack([under(prior) for prior in prior_grid]).permute(0, 1, 3, 4, 2)
 
 def subset_probs(
@@ -516,9 +518,8 @@ def pushed_probs(
     "What `linearised_probs` gives, from weight samples pushed through the linearised network in forward mode."
     logits, changes = pushed_draws(classifier, posterior, x, samples, [None, *prior_grid], seed, rows)
     logits = logits if mean is None else mean
-    probs = torch.stack(
-        [subset_probs(logits, c, [[posterior.layers.index(l) for l in s] for s in subsets]) for c in changes]
-    )
+    positions = [[posterior.layers.index(l) for l in s] for s in subsets]
+    probs = torch.stack([subset_probs(logits, c, positions) for c in changes])
     return {"logits": logits, "probs": probs[0], "variance": changes[0].square().mean(-1), "grid": probs[1:]}
 
 # %% ../nbs/06_predict.ipynb #05e9e35b
@@ -532,7 +533,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
     def shared(module):
         def forward(h, *args, **kwargs):
             out = linear(h[: len(h) // samples], module.weight, module.bias)
-            return out.expand(samples, *out.shape).reshape(len(h), *out.shape[1:])
+            return out.expand(samples, *out.shape).reshape(len(h), *out.shape[1:])  # [s n, t, o]
         return forward
 
     def stochastic(site):
@@ -546,9 +547,9 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
             weights = torch.baddbmm(
                 base.weight.expand(samples, *base.weight.shape), Bs.to(to), As.to(to), alpha=site.scaling
             )
-            out = h.reshape(samples, -1, h.shape[-1]) @ weights.transpose(1, 2)
+            out = h.reshape(samples, -1, h.shape[-1]) @ weights.transpose(1, 2)  # [s, n t, o]
             out = out if base.bias is None else out + base.bias
-            return out.reshape(*h.shape[:-1], -1)
+            return out.reshape(*h.shape[:-1], -1)  # [s n, t, o]
         def own_difference(h, *args, **kwargs):
             z = h[: len(h) // samples].flatten(0, -2)
             common = linear(z, base.weight, base.bias)
@@ -558,7 +559,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
                 Bs.to(to).transpose(1, 2),
                 alpha=site.scaling,
             )
-            return out.reshape(*h.shape[:-1], -1)
+            return out.reshape(*h.shape[:-1], -1)  # [s n, t, o]
         return own_difference if site.layer == lowest and reads_block_input.search(site.name) else own_weights
 
     found = {
@@ -582,8 +583,40 @@ def _replay(
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
     samples = len(next(iter(deviations.values())))
     stacked = h.repeat(samples) if isinstance(h, Inputs) else h.repeat(samples, *[1] * (h.dim() - 1))
-    return _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one).reshape(
-        samples, len(h), -1
+    logits = _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one)
+    return logits.reshape(samples, len(h), -1)  # [s n, c] -> [s, n, c]
+
+# %% ../nbs/06_predict.ipynb #b53ddd6f
+def _layer_of_weight(posterior: Posterior) -> dict[str, int]:
+    return {p: s.layer for s in posterior.sites for p in s.parameters}
+
+def _block_sizes(samples: int, blocks: int) -> list[int]:
+    "Samples in each block, as equal as they can be."
+    return [len(part) for part in torch.arange(samples).tensor_split(blocks)]
+
+def _block_means(
+    softmaxes: Callable,  # numbers of samples[p] -> [p, n, c]
+    logits: Float[Tensor, "n c"],
+    sizes: list[int],
+    together: int,  # samples at once
+) -> Float[Tensor, "b n c"]:
+    "Averages over blocks of samples."
+    samples, device = sum(sizes), logits.device
+    block_of = torch.arange(len(sizes), device=device).repeat_interleave(
+        torch.tensor(sizes, device=device), output_size=samples
+    )
+    total = logits.new_zeros(len(sizes), *logits.shape)
+    for part in torch.arange(samples, device=device).split(together):
+        total.index_add_(0, block_of[part], softmaxes(part).to(total.dtype))
+    return total / total.new_tensor(sizes)[:, None, None]
+
+def _check_samples(probs: Float[Tensor, "m n c"], subsets: Sequence) -> None:
+    "Raise `FloatingPointError` naming the first subset whose samples broke."
+    if probs.isfinite().all(): return
+    broken = subsets[int((~probs.isfinite()).flatten(1).any(1).nonzero()[0])]
+    raise FloatingPointError(
+        f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is"
+        " too wide"
     )
 
 # %% ../nbs/06_predict.ipynb #64bf6a2b
@@ -607,32 +640,23 @@ def sampled_probs(
         raise FloatingPointError(
             f"sampled predictive: logits are not finite: {first_broken_layer(classifier.network, x)}"
         )
-    every = sample_deviations(posterior, samples, seed)
-    layer_of, parts = {p: s.layer for s in posterior.sites for p in s.parameters}, [
-        len(p) for p in torch.arange(samples).tensor_split(blocks)
-    ]
-    block_of = torch.arange(blocks, device=x.device).repeat_interleave(
-        torch.tensor(parts, device=x.device), output_size=samples
-    )
+    every, layer_of = sample_deviations(posterior, samples, seed), _layer_of_weight(posterior)
+    sizes, together = _block_sizes(samples, blocks), max(rows // len(x), 1) if rows else samples
+    def softmaxes(chosen, part):
+        lowest = min(layer_of[k] for k in chosen)
+        drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x[:1])
+        return (drawn + shift).softmax(-1)
     means = []
     for subset in subsets:
         chosen = {k: v for k, v in every.items() if layer_of[k] in subset or k in subset}
-        if not chosen: means.append((logits + shift).softmax(-1).expand(blocks, *logits.shape)); continue
-        total, lowest = torch.zeros(blocks, *logits.shape, dtype=(logits + shift).dtype, device=x.device), min(
-            layer_of[k] for k in chosen
+        means.append(
+            _block_means(lambda part: softmaxes(chosen, part), logits + shift, sizes, together)
+            if chosen
+            else (logits + shift).softmax(-1).expand(blocks, *logits.shape)
         )
-        for part in torch.arange(samples, device=x.device).split(max(rows // len(x), 1) if rows else samples):
-            drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x[:1])
-            total.index_add_(0, block_of[part], (drawn + shift).softmax(-1).to(total.dtype))
-        means.append(total / total.new_tensor(parts)[:, None, None])
-    means = torch.stack(means, dim=1)
-    probs = (means * means.new_tensor(parts)[:, None, None, None] / samples).sum(0)
-    if not probs.isfinite().all():
-        broken = subsets[int((~probs.isfinite()).flatten(1).any(1).nonzero()[0])]
-        raise FloatingPointError(
-            f"sampled predictive: samples of layers {list(broken)} give values that are not finite; the posterior is"
-            " too wide"
-        )
+    means = torch.stack(means, dim=1)  # [b, subsets, n, c]
+    probs = (means * means.new_tensor(sizes)[:, None, None, None] / samples).sum(0)
+    _check_samples(probs, subsets)
     return {"logits": logits + shift, "probs": probs, "blocks": means}
 
 # %% ../nbs/06_predict.ipynb #f754a2b5

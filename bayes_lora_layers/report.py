@@ -41,14 +41,14 @@ from .intervals import Interval
 from .metrics import ece, reliability_curve, temperature_scale, title_of
 from .predictions import save_predictions
 from .results import Results, Run, read_run, save_results, summary_table
-from .verdict import analyse, read_summary, signed, with_interval
+from .verdict import Summary, analyse, read_summary, signed, with_interval
 
 # %% ../nbs/12_report.ipynb #f32bccb9
 @dataclass(frozen=True)
 class Told:
     "A finished run and what was concluded from it."
     run: Run
-    summary: dict  # `analysis_summary.json`
+    summary: Summary
 
     @property
     def results(self) -> Results: return self.run.results
@@ -104,7 +104,7 @@ def calibration_panels(told: Told) -> list[Reliability]:
     """The MAP, temperature scaling, the recommended layers (or the leading one), and all layers under the first
     predictive."""
     predictive, sets = next(iter(told.results.predictives.items()))
-    probs, best = told.run.predictions.probs("test", predictive), told.summary["predictives"][predictive]["best_layer"]
+    probs, best = told.run.predictions.probs("test", predictive), told.summary.predictives[predictive].best_layer
     if sets.recommended: layers, chosen, how = sets.recommended.layers, probs.recommended, "recommended"
     else: layers, chosen, how = [best], probs.alone[best], "leading"
     title = f"{how}: layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
@@ -161,8 +161,8 @@ def cut_gains(results: Results, metric: str) -> pd.DataFrame | None:
 
 def sets_of_run(told: Told, metric: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     "The best sets by size and the layers' shares; None when sets were not scored."
-    front = told.summary.get("front", {}).get(metric)
-    return (pd.DataFrame(front), pd.DataFrame(told.summary["shapley"][metric])) if front else None
+    front = told.summary.front.get(metric)
+    return None if front is None else (front, told.summary.shapley[metric])
 
 # %% ../nbs/12_report.ipynb #54d1d378
 def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
@@ -294,7 +294,7 @@ def time_table(told: Told) -> pd.DataFrame:
 def correlation_table(told: Told) -> pd.DataFrame:
     "Rank correlations of the layers' gains with what is known without a sweep, and between the predictives."
     metrics = list(dict.fromkeys((told.metric, "nll")))
-    say = lambda r: "not defined" if r is None else f"{r['estimate']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]"
+    say = lambda r: "not defined" if r is None else f"{r.estimate:+.2f} [{r.low:+.2f}, {r.high:+.2f}]"
     def row(predictive, what, found):
         return {
             "predictive": predictive,
@@ -302,19 +302,19 @@ def correlation_table(told: Told) -> pd.DataFrame:
             **{f"in {title_of(m)}": say(found[m]) for m in metrics},
         }
     rows = []
-    for p, s in told.summary["predictives"].items():
-        by_metric = s["correlation"]
+    for p, concluded in told.summary.predictives.items():
+        by_metric = concluded.correlation
         rows += [
             row(p, known.replace("_", " "), {m: by_metric[m][known] for m in metrics})
             for known in by_metric[metrics[0]]
         ]
-    agreement = told.summary.get("agreement_of_predictives")
+    agreement = told.summary.agreement
     return pd.DataFrame(rows + ([row("linearised", "gain of the sampled predictive", agreement)] if agreement else []))
 
 def ranks_table(told: Told, predictive: str) -> pd.DataFrame:
     """Layers by gain with pointwise and simultaneous intervals, rank interval, and shares of resamples as best and
     among the best three."""
-    m, rows = told.metric, told.summary["predictives"][predictive]["ranks"][told.metric]
+    m, rows = told.metric, told.summary.predictives[predictive].ranks[told.metric].to_dict("records")
     alone = [told.results.predictives[predictive].alone[r["layer"]] for r in rows]
     error = [(s.monte_carlo_error or {}).get(m) for s in alone]
     beside = {
@@ -491,13 +491,13 @@ def ranked_caption(metric: str) -> str:
 # %% ../nbs/12_report.ipynb #c30a9b49
 def _answer(told: Told, paths: dict[str, Path]) -> list:
     "The first screen."
-    said = {p: s["verdict"] for p, s in told.summary["predictives"].items()}
+    said = {p: c.verdict for p, c in told.summary.predictives.items()}
     first = next(iter(said))
     rest = [
-        f"**{plain(p.capitalize())} predictive.** {plain(v['why'] if p == first else v['text'])}"
+        f"**{plain(p.capitalize())} predictive.** {plain(v.why if p == first else v.text)}"
         for p, v in said.items()
     ]
-    answer = _show(f'<p class="bll-answer">{escape(said[first]["answer"])}</p>', said[first]["answer"])
+    answer = _show(f'<p class="bll-answer">{escape(said[first].answer)}</p>', said[first].answer)
     figure = _figure(
         paths[f"delta_{told.metric}_ranked"],
         f"layers ranked by delta {told.title} with intervals",
@@ -505,9 +505,8 @@ def _answer(told: Told, paths: dict[str, Path]) -> list:
     )
     return [answer, new_markdown_cell(glossed("\n\n".join(rest))), figure]
 
-def _each(told: Told, key: str) -> str:
+def _each(said: dict[str, str]) -> str:
     "What was said for each predictive."
-    said = {p: s[key]["text"] if isinstance(s[key], dict) else s[key] for p, s in told.summary["predictives"].items()}
     return "\n\n".join(f"**{plain(p.capitalize())} predictive.** {plain(text)}" for p, text in said.items())
 
 def _section(title: str, figure=None, *cells) -> list:
@@ -560,8 +559,9 @@ def _controls(told: Told, paths: dict[str, Path]) -> list:
         " widths alone."
     )
     figure = _figure(paths["controls"], "gains beside their controls", how)
+    temperature = {p: c.temperature for p, c in told.summary.predictives.items()}
     return [
-        new_markdown_cell("## More than a temperature?\n\n" + _each(told, "temperature")),
+        new_markdown_cell("## More than a temperature?\n\n" + _each(temperature)),
         figure,
         _table(controls_table(told)),
     ]
@@ -591,8 +591,9 @@ def _everything(told: Told, paths: dict[str, Path]) -> list:
     return _section("Every predictor", figure, _table(metrics_table(told)))
 
 def _ranking(told: Told) -> list:
-    cells = [new_markdown_cell("## How sure is the ranking?\n\n" + _each(told, "ties"))]
-    for p in told.summary["predictives"]:
+    ties = {p: c.ties for p, c in told.summary.predictives.items()}
+    cells = [new_markdown_cell("## How sure is the ranking?\n\n" + _each(ties))]
+    for p in told.summary.predictives:
         cells += [new_markdown_cell(f"### {plain(p.capitalize())}"), _table(ranks_table(told, p))]
     words = (
         "*All layers together*: the intervals hold all true gains at once in 95 of 100 cases. *Rank*: no other place is"

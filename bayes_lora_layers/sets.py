@@ -152,9 +152,10 @@ def set_sums(
     gap = flat.confidence - flat.correct
     index = bin_index(flat.confidence, bins) + bins * np.repeat(np.arange(m), n)
     binned = [
-        np.bincount(index, v, m * bins).reshape(m, bins)
+        np.bincount(index, v, m * bins).reshape(m, bins)  # [m bins] -> [m, bins]
         for v in (np.ones_like(gap), flat.confidence, flat.correct, gap**2)
     ]
+    # [m n] -> [m, n] -> [m]
     means = [standard_metrics(bins)[k].statistics(flat).reshape(m, n).sum(1) for k in ("nll", "brier")]
     return SetSums(*(torch.from_numpy(v).float() for v in (*binned, *means)))
 
@@ -192,7 +193,7 @@ def order_weights(orders: Int[np.ndarray, "o l"]) -> Float[np.ndarray, "l m"]:
     for place in range(l):
         W[orders[:, place], np.arange(o), place + 1] = 1 / o
         W[orders[:, place], np.arange(o), place] = -1 / o
-    return W.reshape(l, -1)
+    return W.reshape(l, -1)  # [l, o (l + 1)]
 
 def interaction_weights(layers: int) -> Float[np.ndarray, "p m"]:
     "Weight of each set's value in the interaction of each pair, in the order of `itertools.combinations`."

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
            'say_layers', 'say_ties', 'matters', 'judged_in', 'beyond_temperature', 'say_temperature', 'Verdict',
-           'images_needed', 'recommend', 'headline', 'analyse', 'read_summary', 'read_set_gains']
+           'images_needed', 'recommend', 'headline', 'Conclusions', 'Summary', 'analyse', 'read_summary',
+           'read_set_gains']
 
 # %% ../nbs/10_verdict.ipynb #57e0439d
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from bayes_lora_layers.attribution import (
     shapley_by_prior,
     shapley_values,
 )
-from .files import counted, read_json, read_tensors, write_json, write_tensors
+from .files import Damaged, counted, read_json, read_tensors, write_json, write_tensors
 from .intervals import Interval
 from .metrics import standard_metrics, title_of
 from .results import Candidates, Results, Run, Scored
@@ -354,29 +355,49 @@ ANALYSED = ("ece", "nll", "brier", "accuracy")  # metrics that conclusions are d
 RANKED = ("ece", "adaptive_ece", "nll", "brier", "accuracy")
 SUMMARY, SET_GAINS = "analysis_summary.json", "set_gains.safetensors"
 
-def analyse(run: Run) -> dict:
-    "Draw the conclusions of a finished run and write them to its `analysis_summary.json`."
-    results = run.results
-    summary = {
-        "schema": 4,
-        "metric": results.config.metric,
-        "n_test": results.n_test,
-        "predictives": {p: _conclusions(run, p) for p in results.predictives},
-    }
-    if len(results.predictives) == 2:
-        gains = lambda p, m: layer_gains(results, p, m).sort_values("layer").gain.tolist()
-        summary["agreement_of_predictives"] = {
-            m: _ends(rank_correlation(*(gains(p, m) for p in results.predictives)))
-            for m in _with(("ece", "nll"), results.config.metric)
-        }
-    if "linearised" in results.predictives and run.predictions.test.predicted["linearised"].scores is not None:
-        summary |= _about_sets(run)
-    write_json(run.folder / SUMMARY, summary)
-    return summary
+@dataclass(frozen=True)
+class Conclusions:
+    "What is concluded about one predictive."
+    best_layer: int
+    ranking: tuple[int, ...]  # layers, by the gain that decides
+    tied: tuple[int, ...]  # layers that cannot be told from the best
+    ties: str  # the same in words
+    temperature: str  # which layers do more than a temperature, in words
+    ranks: dict[str, pd.DataFrame]  # by metric, from `layer_ranks`
+    correlation: dict[str, dict[str, Interval | None]]  # by metric: with what is known without a sweep
+    headline: tuple[str, ...]
+    verdict: Verdict
 
-def read_summary(folder: str | Path) -> dict:
+@dataclass(frozen=True)
+class Summary:
+    "What is concluded about a run; tables are by metric, and empty where sets were not scored."
+    metric: str  # that decides
+    n_test: int
+    predictives: dict[str, Conclusions]
+    agreement: dict[str, Interval | None]  # of both predictives, by metric: rank correlation of the layers' gains
+    shapley: dict[str, pd.DataFrame]
+    interactions: dict[str, pd.DataFrame]  # this and the next two are empty with random orders, too
+    front: dict[str, pd.DataFrame]
+    shapley_by_prior: dict[str, pd.DataFrame]
+
+def analyse(run: Run) -> Summary:
+    "Draw the conclusions of a finished run and write them to its `analysis_summary.json`."
+    results, own = run.results, run.results.config.metric
+    predicted = run.predictions.test.predicted.get("linearised")
+    of_sets = _about_sets(run) if predicted is not None and predicted.scores is not None else {}
+    tables = {name: of_sets.get(name, {}) for name in TABLES}
+    concluded = {p: _conclusions(run, p) for p in results.predictives}
+    summary = Summary(own, results.n_test, concluded, _agreement(results), **tables)
+    write_json(run.folder / SUMMARY, _to_json(summary))
+    return read_summary(run.folder)
+
+def read_summary(folder: str | Path) -> Summary:
     "The conclusions that were written last. Raises `Damaged` when the file is missing or damaged."
-    return read_json(Path(folder) / SUMMARY, needs=("predictives",))
+    path = Path(folder) / SUMMARY
+    found = read_json(path, needs=("predictives",))
+    try: return _from_json(found)
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
+        raise Damaged(f"{path} is damaged ({type(e).__name__}: {str(e)[:100]})") from None
 
 def read_set_gains(
     folder: str | Path,
@@ -386,35 +407,35 @@ def read_set_gains(
     return {m: t.numpy() for m, t in read_tensors(path)[0].items()} if path.exists() else None
 
 # %% ../nbs/10_verdict.ipynb #dca61b3f
+TABLES = ("shapley", "interactions", "front", "shapley_by_prior")
+
 def _with(metrics: Sequence[str], own: str) -> list[str]: return list(dict.fromkeys((*metrics, own)))
 
-def _conclusions(run: Run, predictive: str) -> dict:
-    "Of one predictive."
+def _conclusions(run: Run, predictive: str) -> Conclusions:
     results, own = run.results, run.results.config.metric
-    gains, verdict = layer_gains(results, predictive), recommend(results, predictive)
+    ranking = layer_gains(results, predictive).layer.tolist()
     ranks = {m: layer_ranks(run, predictive, m) for m in RANKED}
     tied = ranks[own][ranks[own].tied_with_best].layer.tolist()
-    return {
-        "best_layer": int(gains.layer[0]),
-        "ranking": gains.layer.tolist(),
-        "ties": {"layers": tied, "text": say_ties(tied)},
-        "temperature": say_temperature(results, predictive),
-        "ranks": {m: _records(t) for m, t in ranks.items()},
-        "correlation": {
-            m: {k: _ends(i) for k, i in correlations(results, predictive, m).items()}
-            for m in _with(("ece", "nll"), own)
-        },
-        "headline": headline(results, predictive),
-        "verdict": {
-            "kind": verdict.kind,
-            "layers": list(verdict.layers),
-            "answer": verdict.answer,
-            "why": verdict.why,
-            "text": verdict.text,
-        },
-    }
+    return Conclusions(
+        best_layer=ranking[0],
+        ranking=tuple(ranking),
+        tied=tuple(tied),
+        ties=say_ties(tied),
+        temperature=say_temperature(results, predictive),
+        ranks=ranks,
+        correlation={m: correlations(results, predictive, m) for m in _with(("ece", "nll"), own)},
+        headline=tuple(headline(results, predictive)),
+        verdict=recommend(results, predictive),
+    )
 
-def _about_sets(run: Run) -> dict:
+def _agreement(results: Results) -> dict[str, Interval | None]:
+    "Rank correlation of the layers' gains under two predictives, by metric; empty with one."
+    if len(results.predictives) != 2: return {}
+    gains = lambda p, m: layer_gains(results, p, m).sort_values("layer").gain.tolist()
+    between = lambda m: rank_correlation(*(gains(p, m) for p in results.predictives))
+    return {m: between(m) for m in _with(("ece", "nll"), results.config.metric)}
+
+def _about_sets(run: Run) -> dict[str, dict[str, pd.DataFrame]]:
     "Shapley values and what else all sets tell; their gains go to a file of their own."
     metrics = _with(ANALYSED, run.results.config.metric)
     gains = {m: set_gains(run, m) for m in metrics}
@@ -423,19 +444,78 @@ def _about_sets(run: Run) -> dict:
         for m, g in gains.items()
     }
     write_tensors(run.folder / SET_GAINS, {m: torch.from_numpy(e) for m, e in ends.items()})
-    summary = {"shapley": {m: _records(shapley_values(run, g)) for m, g in gains.items()}}
-    if run.predictions.orders is not None: return summary
+    shapley = {m: shapley_values(run, g) for m, g in gains.items()}
+    if run.predictions.orders is not None: return {"shapley": shapley}
     known = standard_metrics()
     return {
-        **summary,
-        "interactions": {m: _records(interactions(run, g)) for m, g in gains.items()},
-        "front": {m: _records(front(run, m)) for m in metrics},
-        "shapley_by_prior": {m: shapley_by_prior(run, m).to_dict("list") for m in metrics if known[m].from_sums},
+        "shapley": shapley,
+        "interactions": {m: interactions(run, g) for m, g in gains.items()},
+        "front": {m: front(run, m) for m in metrics},
+        "shapley_by_prior": {m: shapley_by_prior(run, m) for m in metrics if known[m].from_sums},
     }
+
+# %% ../nbs/10_verdict.ipynb #0752562b
+def _to_json(summary: Summary) -> dict:
+    "As it stands in the file; this and its inverse are the only ones that know its keys."
+    found = {
+        "schema": 4,
+        "metric": summary.metric,
+        "n_test": summary.n_test,
+        "predictives": {p: _conclusions_to_json(c) for p, c in summary.predictives.items()},
+    }
+    if summary.agreement: found["agreement_of_predictives"] = {m: _ends(i) for m, i in summary.agreement.items()}
+    for name in TABLES:
+        rows = _columns if name == "shapley_by_prior" else _records
+        tables = getattr(summary, name)
+        if tables: found[name] = {m: rows(table) for m, table in tables.items()}
+    return found
+
+def _conclusions_to_json(c: Conclusions) -> dict:
+    return {
+        "best_layer": c.best_layer,
+        "ranking": list(c.ranking),
+        "ties": {"layers": list(c.tied), "text": c.ties},
+        "temperature": c.temperature,
+        "ranks": {m: _records(table) for m, table in c.ranks.items()},
+        "correlation": {m: {k: _ends(i) for k, i in found.items()} for m, found in c.correlation.items()},
+        "headline": list(c.headline),
+        "verdict": {
+            "kind": c.verdict.kind,
+            "layers": list(c.verdict.layers),
+            "answer": c.verdict.answer,
+            "why": c.verdict.why,
+            "text": c.verdict.text,
+        },
+    }
+
+def _from_json(found: dict) -> Summary:
+    tables = {name: {m: pd.DataFrame(t) for m, t in found.get(name, {}).items()} for name in TABLES}
+    predictives = {p: _conclusions_from_json(c) for p, c in found["predictives"].items()}
+    agreement = {m: _interval(i) for m, i in found.get("agreement_of_predictives", {}).items()}
+    return Summary(found.get("metric", "ece"), found["n_test"], predictives, agreement, **tables)
+
+def _conclusions_from_json(found: dict) -> Conclusions:
+    said = found["verdict"]
+    return Conclusions(
+        best_layer=found["best_layer"],
+        ranking=tuple(found["ranking"]),
+        tied=tuple(found["ties"]["layers"]),
+        ties=found["ties"]["text"],
+        temperature=found["temperature"],
+        ranks={m: pd.DataFrame(rows) for m, rows in found["ranks"].items()},
+        correlation={m: {k: _interval(i) for k, i in row.items()} for m, row in found["correlation"].items()},
+        headline=tuple(found["headline"]),
+        verdict=Verdict(said["kind"], tuple(said["layers"]), said["answer"], said["why"]),
+    )
 
 def _ends(interval: Interval | None) -> dict | None:
     return interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
 
+def _interval(ends: dict | None) -> Interval | None:
+    return ends and Interval(ends["estimate"], ends["low"], ends["high"])
+
 def _records(table: pd.DataFrame) -> list[dict]:
     plain = lambda v: v.item() if isinstance(v, np.generic) else v
     return [{k: plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+def _columns(table: pd.DataFrame) -> dict: return table.to_dict("list")
