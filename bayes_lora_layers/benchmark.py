@@ -32,7 +32,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 from . import curvature
 from .curvature import LoRAGGN, map_logits, rows_per_pass
 from .config import config_from, describe_machine
-from .data import batches
+from .inputs import batches
 from .files import write_json
 from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restrict, sample_deviations
 from .metrics import standard_metrics

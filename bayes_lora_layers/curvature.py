@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIVE_TENSORS', 'stream_gradients', 'weight_jacobian', 'identity_cotangents', 'find_head', 'head_weight',
-           'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors', 'rows_per_pass',
+           'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors', 'tokens_of', 'rows_per_pass',
            'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
 
 # %% ../nbs/04_curvature.ipynb #fd5cf8e6
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from .data import Batch, halving
+from .inputs import Batch, Inputs, halving
 from .model import Classifier, first_broken_layer, head_names, merged, replaced, skipping_unread_tokens
 
 # %% ../nbs/04_curvature.ipynb #0522efa0
@@ -96,18 +96,22 @@ class _AttentionBackward(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    "Attention without mask or dropout, with `_AttentionBackward`."
+    """Attention without dropout, with `_AttentionBackward`. A mask is added, or says which keys a query may see; one that
+    sees none attends to nothing."""
 
     @staticmethod
-    def forward(ctx, q, k, v, scale):
-        P = ((q * scale) @ k.transpose(-1, -2)).softmax(-1)
+    def forward(ctx, q, k, v, mask, scale):
+        S = (q * scale) @ k.transpose(-1, -2)
+        if mask is None: P = S.softmax(-1)
+        elif mask.dtype == torch.bool: P = S.masked_fill(~mask, torch.finfo(S.dtype).min).softmax(-1) * mask
+        else: P = (S + mask).softmax(-1)
         o = P @ v
         ctx.save_for_backward(q, k, v, P, o)
         ctx.scale = scale
         return o
 
     @staticmethod
-    def backward(ctx, g): return *_AttentionBackward.apply(g, *ctx.saved_tensors, ctx.scale), None
+    def backward(ctx, g): return *_AttentionBackward.apply(g, *ctx.saved_tensors, ctx.scale), None, None
 
 
 class _Elementwise(torch.autograd.Function):
@@ -123,24 +127,26 @@ class _Elementwise(torch.autograd.Function):
 
 # %% ../nbs/04_curvature.ipynb #b9fe9b03
 class _Batchable(TorchFunctionMode):
-    """Exchange attention and GELU, where a gradient will pass, for what batches well; anything unusual (masks, dropout,
-    shared heads) is left alone."""
+    """Exchange attention and elementwise functions, where a gradient will pass, for what batches well; attention with
+    dropout is left alone."""
 
     def __torch_function__(self, f, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if (
-            f is nn.functional.scaled_dot_product_attention
-            and any(a.requires_grad for a in args[:3])
-            and len(args) == 3
-            and args[0].shape[1] == args[1].shape[1]
-        ):
-            if kwargs.get("attn_mask") is None and not kwargs.get("dropout_p") and not kwargs.get("is_causal"):
-                return _Attention.apply(*args, kwargs.get("scale") or args[0].shape[-1] ** -0.5)
-        if f is nn.functional.gelu and args[0].requires_grad:
+        if f is nn.functional.scaled_dot_product_attention and any(a.requires_grad for a in args[:3]):
+            found = _batchable_attention(*args, **kwargs)
+            if found is not None: return found
+        if f in (nn.functional.gelu, nn.functional.silu) and args[0].requires_grad:
             h = args[0].detach().requires_grad_()
-            value = f(h, *args[1:], **kwargs)
+            value = f(h, *args[1:], **{k: v for k, v in kwargs.items() if k != "inplace"})
             return _Elementwise.apply(args[0], value.detach(), torch.autograd.grad(value.sum(), h)[0])
         return f(*args, **kwargs)
+
+def _batchable_attention(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    "As PyTorch's, called as it is; None where it cannot be had."
+    if dropout_p or q.dim() != 4 or (attn_mask is not None and attn_mask.requires_grad): return None
+    if q.shape[1] != k.shape[1]: k, v = (z.repeat_interleave(q.shape[1] // z.shape[1], dim=1) for z in (k, v))
+    if is_causal: attn_mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    return _Attention.apply(q, k, v, attn_mask, scale or q.shape[-1] ** -0.5)
 
 # %% ../nbs/04_curvature.ipynb #2a80e22e
 def _visible(
@@ -166,7 +172,11 @@ def _visible(
 
 @contextmanager
 def _seeing_features(classifier: Classifier, seen: list):
-    handle = find_head(classifier).register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    def hook(module, args):
+        h = args[0]  # [n, d], or [n, t, d] where logits are made of every token
+        rows = torch.arange(len(h), device=h.device)
+        seen.append(h if h.dim() == 2 else h[rows, classifier.network.last])
+    handle = find_head(classifier).register_forward_pre_hook(hook)
     try: yield
     finally: handle.remove()
 
@@ -293,17 +303,27 @@ def kron_factors(
     inp: Float[Tensor, "n t i"],  # inputs of the weight
     n_data: int,  # size of the whole data set, N
     approximation: str = "expand",  # 'expand' or 'reduce'
+    mask: Int[Tensor, "n t"] | None = None,  # 0 where a token is padding; by default none is
 ) -> tuple[Float[Tensor, "o o"], Float[Tensor, "i i"]]:
     """K-FAC factors of one weight for one batch, scaled so that factors of several batches add up (Eschenhagen et al.
     2023), in float32 or better."""
     accumulate = torch.promote_types(grad.dtype, torch.float32)
-    if approximation == "reduce": grad, inp = grad.sum(2, keepdim=True), inp.mean(1, keepdim=True)
-    tokens = inp.shape[1]
+    if mask is None or mask.shape != inp.shape[:2]:
+        if approximation == "reduce": grad, inp = grad.sum(2, keepdim=True), inp.mean(1, keepdim=True)
+        tokens = inp.shape[1]
+    else:
+        share = (mask / mask.sum(1, keepdim=True)).to(inp.dtype)[..., None]  # [n, t, 1]
+        if approximation == "reduce": grad, inp, share = grad.sum(2, keepdim=True), (share * inp).sum(1, keepdim=True), 1
+        inp, tokens = share**0.5 * inp, 1
     g, a = grad.flatten(0, 2), inp.flatten(0, 1)
     return (g.T @ g).to(accumulate), (a.T @ a).to(accumulate) / (n_data * tokens)
 
 # %% ../nbs/04_curvature.ipynb #a553b133
 LIVE_TENSORS = 8
+
+def tokens_of(x: Batch) -> int:
+    "How many tokens the examples of a batch have with padding; 0 where they are images, all of one size."
+    return x["input_ids"].shape[1] if isinstance(x, Inputs) and "input_ids" in x.keys() else 0
 
 def rows_per_pass(
     classifier: Classifier,
@@ -375,23 +395,25 @@ class LoRAGGN(GGNInterface):
             raise ValueError(f"approximation={approximation!r}; expected 'expand' or 'reduce'")
         self.classifier, self.tolerance, self.approximation = engine or classifier, tolerance, approximation
         self.generator = torch.Generator(classifier.device).manual_seed(seed)
-        self.memory_budget, self.rows, self.batch = memory_budget, 0, 0
+        self.memory_budget, self.rows, self.batch = memory_budget, {}, 0
 
     def diag(self, x: Batch, y: Int[Tensor, "n"], **kwargs) -> tuple[Tensor, Float[Tensor, "p"]]:
         "Summed loss and GGN diagonal of a batch."
-        loss, blocks = self._blocks(self.classifier, x, y, lambda grad, inp: (diag_block(grad, inp),))
+        loss, blocks = self._blocks(self.classifier, x, y, lambda grad, inp, mask: (diag_block(grad, inp),))
         return loss, torch.cat([b.flatten() for b, in blocks])
 
     def kron(self, x: Batch, y: Int[Tensor, "n"], N: int, **kwargs) -> tuple[Tensor, Kron]:
         "Summed loss and K-FAC factors of a batch out of `N` examples."
-        whole = replace(self.classifier, class_token=False)
-        loss, blocks = self._blocks(whole, x, y, lambda grad, inp: kron_factors(grad, inp, N, self.approximation))
+        whole = replace(self.classifier, reads="")
+        factors = lambda grad, inp, mask: kron_factors(grad, inp, N, self.approximation, mask)
+        loss, blocks = self._blocks(whole, x, y, factors)
         return loss, Kron([list(b) for b in blocks])
 
     def _blocks(self, classifier: Classifier, x: Batch, y: Tensor, block: Callable) -> tuple[Tensor, list]:
         "Blocks of every LoRA weight in the network's parameter order."
-        self.rows = self.rows or rows_per_pass(classifier, x[:1], self.memory_budget)
-        (logits, found), self.rows = halving(self.rows, lambda rows: self._attempt(classifier, x, block, rows))
+        width = tokens_of(x)
+        rows = self.rows.get(width) or rows_per_pass(classifier, x[:1], self.memory_budget)
+        (logits, found), self.rows[width] = halving(rows, lambda rows: self._attempt(classifier, x, block, rows))
         self._check_finite(x, logits, found)
         self.batch += 1
         return self.lossfunc(logits, y), [found[n] for n, p in self.model.named_parameters() if p.requires_grad]
@@ -402,14 +424,16 @@ class LoRAGGN(GGNInterface):
 
         def visit(site, pairs, first):
             for name, pair in zip(site.parameters, pairs):
-                parts = block(*pair)
+                parts = block(*pair, mask)
                 if name not in found: found[name] = parts; continue
                 # a later chunk of the same images brings new gradients with inputs that were counted
                 found[name] = tuple(a if i and first else a + b for i, (a, b) in enumerate(zip(found[name], parts)))
         count = count.cpu()
         for images in packs(count, rows):
             directions = columns[: count[images].max(), images].to(classifier.dtype)
-            stream_gradients(classifier, x[images], lambda end: directions.to(end.dtype), visit, rows=rows)
+            part = Inputs.of(x)[images].trimmed()
+            mask = part.mask
+            stream_gradients(classifier, part, lambda end: directions.to(end.dtype), visit, rows=rows)
         return logits, found
 
     def _columns(self, logits: Tensor) -> tuple[Tensor, Tensor]:

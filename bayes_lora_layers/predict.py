@@ -13,7 +13,7 @@ import re
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import pi
 from pathlib import Path
 
@@ -32,14 +32,15 @@ from bayes_lora_layers.curvature import (
     stream_gradients,
     weight_jacobian,
 )
-from .data import Batch, Inputs, process
+from .inputs import Batch, Inputs, process, trial_inputs
 from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from bayes_lora_layers.model import (
+    LINEAR,
     ROLES,
     Classifier,
-    example_input,
     first_broken_layer,
+    linear_weight,
     load_adapter,
     load_base,
     merged,
@@ -208,58 +209,75 @@ def _hooks(handles: list):
     finally:
         for h in handles: h.remove()
 
-def _block_inputs(classifier: Classifier, x: Batch) -> tuple[dict[int, Tensor], Tensor]:
-    """What `_from_block` goes on from for every adapted block (its input, or the images themselves), and the logits, in
-    one forward at the MAP."""
+def _block_inputs(classifier: Classifier, x: Batch) -> tuple[dict[int, Batch], Tensor]:
+    """What `_from_block` goes on from for every adapted layer (its input, or the examples themselves), and the logits,
+    in one forward at the MAP."""
     kept, logits = _kept_inputs(classifier, x)
-    return (kept if _goes_on_from_blocks(classifier) else dict.fromkeys(classifier.layers, x)), logits
+    return (kept if _replay_of(classifier).possible else dict.fromkeys(classifier.layers, x)), logits
 
 def _kept_inputs(classifier: Classifier, x: Batch) -> tuple[dict[int, Tensor], Tensor]:
     kept = {}
     def keep(layer):
         def hook(module, args): kept[layer] = args[0]
         return hook
-    handles = [
-        classifier.network.get_submodule(classifier.blocks[l]).register_forward_pre_hook(keep(l))
-        for l in classifier.layers
-    ]
+    handles = [classifier.place(l).register_forward_pre_hook(keep(l)) for l in classifier.layers]
     with _hooks(handles): return kept, map_logits(classifier, x)
 
-_GOES_ON = weakref.WeakKeyDictionary()  # network -> whether
+@dataclass(frozen=True)
+class _Replay:
+    "How a network goes on from a block."
+    possible: bool  # by exchanging the block's input
+    outputs: tuple[int, ...] = ()  # how long the tuple is that each block gives; 0 for a tensor alone
+
+_REPLAYS = weakref.WeakKeyDictionary()  # by network
 
 @torch.no_grad()
-def _goes_on_from_blocks(classifier: Classifier) -> bool:
-    """Whether exchanging a block's input is enough to get another image's logits: nothing else of the image passes it
-    by, as MobileViT's residual does around several blocks. Looked at once for each network."""
-    if classifier.network not in _GOES_ON:
-        one = example_input(classifier.network, classifier.processor)
-        if one.device.type == "meta": return True  # shapes only
-        x = one.drawn(2)
-        kept, logits = _kept_inputs(classifier, x)
-        _GOES_ON[classifier.network] = True  # while it is tried
+def _replay_of(classifier: Classifier) -> _Replay:
+    """Whether exchanging a block's input is enough to get another example's logits: nothing else of it passes the block
+    by, as MobileViT's residual does around several. Looked at once for each network."""
+    if classifier.network not in _REPLAYS:
+        if classifier.device.type == "meta": return _Replay(True, (0,) * len(classifier.blocks))  # shapes only
+        x = trial_inputs(classifier.processor).to(classifier.device, classifier.dtype)
+        lengths = {}
+        def look(i):
+            def hook(module, args, out): lengths[i] = len(out) if isinstance(out, tuple) else 0
+            return hook
+        places = [classifier.network.get_submodule(b) for b in classifier.blocks]
+        with _hooks([m.register_forward_hook(look(i)) for i, m in enumerate(places)]):
+            kept, logits = _kept_inputs(classifier, x)
+        _REPLAYS[classifier.network] = tried = _Replay(True, tuple(lengths.get(i, 0) for i in range(len(places))))
         def same(layer):
-            try: found = _from_block(classifier, kept[layer], layer, {}, one)
-            except (RuntimeError, ValueError): return False
+            try: found = _from_block(classifier, kept[layer], layer, {}, x)
+            except (RuntimeError, ValueError, IndexError): return False
             return found.shape == logits.shape and torch.allclose(
                 found, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max())
             )
-        _GOES_ON[classifier.network] = all(map(same, classifier.layers))
-    return _GOES_ON[classifier.network]
+        _REPLAYS[classifier.network] = replace(tried, possible=all(map(same, classifier.layers)))
+    return _REPLAYS[classifier.network]
 
-def _from_block(classifier: Classifier, h: Batch, layer: int, forwards: dict, one: Batch) -> Float[Tensor, "n c"]:
-    """Logits from what `_block_inputs` kept of a block. The network is called on the single image `one`, whose
-    activations are exchanged for `h`."""
-    with merged(classifier), replaced(forwards), skipping_unread_tokens(classifier):
-        if not _goes_on_from_blocks(classifier): return classifier.network(h)
+def _from_block(classifier: Classifier, h: Batch, layer: int, forwards: dict, x: Batch) -> Float[Tensor, "n c"]:
+    """Logits from what `_block_inputs` kept of a layer for the examples `x`, once or several times over. The network is
+    called with its input exchanged for `h`: on one image, or on the texts themselves, whose masks and positions are
+    needed, with nothing done in the blocks below."""
+    replay = _replay_of(classifier)
+    with merged(classifier), skipping_unread_tokens(classifier):
+        if not replay.possible:
+            with replaced(forwards): return classifier.network(h)
         swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
-        with _hooks(
-            [
-                classifier.network.get_submodule(classifier.blocks[layer]).register_forward_pre_hook(
-                    swap, with_kwargs=True
-                )
-            ]
+        frame, below = x[:1], {}
+        if isinstance(x, Inputs) and x.mask is not None: frame, below = x.repeat(len(h) // len(x)), _nothing(classifier, layer)
+        with (
+            _hooks([classifier.place(layer).register_forward_pre_hook(swap, with_kwargs=True)]),
+            replaced({**below, **forwards}),
         ):
-            return classifier.network(one)
+            return classifier.network(frame)
+
+def _nothing(classifier: Classifier, layer: int) -> dict[nn.Module, Callable]:
+    "Forwards of the blocks below a layer that hand on what they are given."
+    def forward_of(length):
+        return lambda h, *args, **kwargs: (h, *[None] * (length - 1)) if length else h
+    below = zip(classifier.blocks[:layer], _replay_of(classifier).outputs)
+    return {classifier.network.get_submodule(b): forward_of(length) for b, length in below}
 
 # %% ../nbs/06_predict.ipynb #081c31fc
 class _Moved(torch.autograd.Function):
@@ -307,14 +325,17 @@ def _push(
                 h,
                 layer,
                 {classifier.network.get_submodule(s.name): forward_of(s, step) for s in sites},
-                x[:1],
+                x,
             )
         return torch.func.jvp(logits, (start,), (torch.ones_like(start),))[1]
 
+    together = max(rows // len(x), 1) if rows else None
     with sdpa_kernel(SDPBackend.MATH):
-        return torch.vmap(one_sample, chunk_size=max(rows // len(x), 1) if rows else None)(
-            *(deviations[p] for p in names)
-        )
+        try: return torch.vmap(one_sample, chunk_size=together)(*(deviations[p] for p in names))
+        except RuntimeError as e:
+            if "setup_context" not in str(e): raise
+            why = "the model has functions without forward derivatives (Bloom's GELU is one)"
+            raise ValueError(f"engine='forward': {why}; expected 'reverse'") from None
 
 
 def _pull(
@@ -528,31 +549,33 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
     holds one part for each sample."""
     samples = len(next(iter(deviations.values())))
     reads_block_input = re.compile("|".join(ROLES[r] for r in ("q", "k", "v", "qkv")))
-    block = classifier.blocks[lowest]
+    block = (*classifier.blocks, classifier.head)[lowest]
 
     def shared(module):
         def forward(h, *args, **kwargs):
-            out = linear(h[: len(h) // samples], module.weight, module.bias)
+            weight = linear_weight(module)
+            if len(h) % samples: return linear(h, weight, module.bias)  # DeBERTa's positions, the same for all
+            out = linear(h[: len(h) // samples], weight, module.bias)
             return out.expand(samples, *out.shape).reshape(len(h), *out.shape[1:])  # [s n, t, o]
         return forward
 
     def stochastic(site):
-        base = classifier.network.get_submodule(site.name).get_base_layer()
+        W, bias = classifier.base_weight(site), classifier.network.get_submodule(site.name).get_base_layer().bias
         As, Bs = (
             w + deviations[p] if p in deviations else w.expand(samples, *w.shape)
             for w, p in zip(classifier.weights(site), site.parameters)
         )
-        to = base.weight.dtype
+        to = W.dtype
         def own_weights(h, *args, **kwargs):
             weights = torch.baddbmm(
-                base.weight.expand(samples, *base.weight.shape), Bs.to(to), As.to(to), alpha=site.scaling
+                W.expand(samples, *W.shape), Bs.to(to), As.to(to), alpha=site.scaling
             )
             out = h.reshape(samples, -1, h.shape[-1]) @ weights.transpose(1, 2)  # [s, n t, o]
-            out = out if base.bias is None else out + base.bias
+            out = out if bias is None else out + bias
             return out.reshape(*h.shape[:-1], -1)  # [s n, t, o]
         def own_difference(h, *args, **kwargs):
             z = h[: len(h) // samples].flatten(0, -2)
-            common = linear(z, base.weight, base.bias)
+            common = linear(z, W, bias)
             out = torch.baddbmm(
                 common.expand(samples, *common.shape),
                 z @ As.to(to).transpose(1, 2),
@@ -565,7 +588,7 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
     found = {
         m: shared(m)
         for n, m in classifier.network.named_modules()
-        if n.startswith(block + ".") and isinstance(m, nn.Linear) and reads_block_input.search(n)
+        if n.startswith(block + ".") and isinstance(m, LINEAR) and reads_block_input.search(n)
     }
     return {
         **found,
@@ -578,12 +601,12 @@ def _sampled(classifier: Classifier, deviations: dict[str, Tensor], lowest: int)
 
 
 def _replay(
-    classifier: Classifier, h: Batch, layer: int, deviations: dict[str, Tensor], one: Batch
+    classifier: Classifier, h: Batch, layer: int, deviations: dict[str, Tensor], x: Batch
 ) -> Float[Tensor, "s n c"]:
     "Logits of every sample, from the kept input `h[n,t,d]` of a block on."
     samples = len(next(iter(deviations.values())))
     stacked = h.repeat(samples) if isinstance(h, Inputs) else h.repeat(samples, *[1] * (h.dim() - 1))
-    logits = _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), one)
+    logits = _from_block(classifier, stacked, layer, _sampled(classifier, deviations, layer), x)
     return logits.reshape(samples, len(h), -1)  # [s n, c] -> [s, n, c]
 
 # %% ../nbs/06_predict.ipynb #b53ddd6f
@@ -644,7 +667,7 @@ def sampled_probs(
     sizes, together = _block_sizes(samples, blocks), max(rows // len(x), 1) if rows else samples
     def softmaxes(chosen, part):
         lowest = min(layer_of[k] for k in chosen)
-        drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x[:1])
+        drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x)
         return (drawn + shift).softmax(-1)
     means = []
     for subset in subsets:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .config import Config, pass_dtype
 from .curvature import budget_bytes, rows_per_pass
-from .data import Batch, batches, halving
+from .inputs import Batch, batches, halving
 from .files import Damaged, or_none, read_tensors, write_tensors
 from .laplace import Posterior
 from .metrics import Scores, score, standard_metrics

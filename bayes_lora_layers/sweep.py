@@ -25,7 +25,8 @@ from bayes_lora_layers.config import (
     Config, check_folder, claim_folder, config_from, find_device, hold, identity, pass_dtype, read_config, timed,
 )
 from .curvature import head_features, head_weight, rows_per_pass
-from .data import PixelDataset, Splits, batches, halving, inspect_splits, load_splits
+from .data import Splits, inspect_splits, load_splits
+from .inputs import batches, Examples, halving
 from bayes_lora_layers.files import (
     Damaged,
     Missing,
@@ -88,9 +89,9 @@ class Setup:
     trained: bool  # whether the classifier is at its MAP already
     made_from: dict[str, str]  # digests of the configuration, the images and the base model
 
-    def images(self, split: str) -> PixelDataset:
+    def images(self, split: str) -> Examples:
         noise = self.config.test_noise if split == "test" else 0.0
-        return PixelDataset(getattr(self.data, split), self.classifier.processor, noise=noise)
+        return Examples(getattr(self.data, split), self.classifier.processor, noise=noise)
 
 # %% ../nbs/09_sweep.ipynb #acb74933
 def prepare(config: Config) -> Setup:
@@ -232,7 +233,7 @@ def posterior_digest(posterior: Posterior) -> str:
 
 # %% ../nbs/09_sweep.ipynb #91a9b16a
 def predict_baselines(
-    setup: Setup, classifier: Classifier, data: Mapping[str, PixelDataset]
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
 ) -> dict[str, dict[str, Float[Tensor, "n c"]]]:
     "Probabilities of each baseline, by split."
     c, probs = setup.config, {split: {} for split in data}
@@ -257,7 +258,7 @@ def predict_baselines(
 
 
 def head_probs(
-    config: Config, classifier: Classifier, train: PixelDataset, data: Mapping[str, PixelDataset], device: torch.device
+    config: Config, classifier: Classifier, train: Examples, data: Mapping[str, Examples], device: torch.device
 ) -> dict[str, Float[Tensor, "n c"]]:
     "Of a last-layer Laplace, whose prior precision is found by evidence."
     features = lambda d: torch.cat(

@@ -24,7 +24,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from .files import SEAL, Damaged, check_seal, or_none, say, seal
-from .data import PixelDataset, batches, digits_parts, halving
+from .data import digits_parts
+from .inputs import batches, Examples, halving
 from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
 
 # %% ../nbs/03_train.ipynb #44248e60
@@ -117,15 +118,15 @@ def last_checkpoint(
     return str(max(left, key=lambda p: int(p.name.split("-")[1]))) if left else None
 
 # %% ../nbs/03_train.ipynb #4fb8ca6b
-def loader_workers(data: PixelDataset, device: torch.device) -> int:
+def loader_workers(data: Examples, device: torch.device) -> int:
     "Processes that prepare images beside a GPU; none when all of them are prepared already, or on a CPU."
     return 4 if device.type == "cuda" and data.inputs is None else 0
 
 # %% ../nbs/03_train.ipynb #898918a3
 def fit_network(
     model: nn.Module,  # trainable parameters are those that require gradients
-    train: PixelDataset,
-    validation: PixelDataset,
+    train: Examples,
+    validation: Examples,
     folder: Path,  # gets checkpoints/ and training.log
     epochs: int,
     batch_size: int,
@@ -188,8 +189,8 @@ def fit_network(
 # %% ../nbs/03_train.ipynb #dbebab8e
 def fine_tune(
     classifier: Classifier,  # fresh adapters, from `add_lora`
-    train: PixelDataset,
-    validation: PixelDataset,
+    train: Examples,
+    validation: Examples,
     folder: str | Path,
     epochs: int = 20,
     batch_size: int = 128,
@@ -244,7 +245,7 @@ def pretrain_tiny_vit(
     if shared and shared.exists(): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
     model, processor = tiny_vit(seed=seed)
     pool = digits_parts(seed)["pretrain"]
-    train, held = (PixelDataset(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
+    train, held = (Examples(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
     # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     fit_network(
@@ -276,7 +277,7 @@ def _share(source: Path, target: Path) -> None:
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,  # batch -> logits
-    data: PixelDataset,
+    data: Examples,
     batch_size: int = 128,
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n"]]:
     """Logits and labels of every image, in order, on the CPU. Raises `FloatingPointError` naming the batch whose logits
