@@ -9,7 +9,7 @@ __all__ = ['SET_DRAWS', 'AT_ONCE', 'PREDICTORS', 'layer_gains', 'max_t', 'rank_t
 
 # %% ../nbs/10_attribution.ipynb #166bca8c
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 

@@ -430,7 +430,7 @@ def error_tables(
     config = config_from({**yaml.safe_load((Path(folder) / "config.yaml").read_text()), "output_dir": str(folder)})
     setup = prepare(config)
     posterior = load_posterior(Path(folder) / "posterior.safetensors", setup.classifier)
-    x, y = next(iter(batches(setup.images("test"), images)))
+    x, y = next(iter(batches(setup.examples("test"), images)))
     return {
         "schema": 1,
         "machine": describe_machine(torch.device("cpu")),

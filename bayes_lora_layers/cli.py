@@ -27,7 +27,7 @@ import papermill
 import yaml
 
 # %% ../nbs/13_cli.ipynb #bfc03990
-EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough images": 11, "too wide": 12}
+EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough examples": 11, "too wide": 12}
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
 # %% ../nbs/13_cli.ipynb #1235b604
@@ -220,7 +220,7 @@ EXAMPLES = """examples:
   bayes-lora-layers explain runs/mine --json
 
 exit codes: 0 done, and for explain: there are layers to recommend; explain also 10 no layer helps, 11 not enough test
-images, 12 the posterior is too wide; 1 a run failed; 2 a wrong call."""
+examples, 12 the posterior is too wide; 1 a run failed; 2 a wrong call."""
 
 def make_parser() -> argparse.ArgumentParser:
     "The command's parser."
@@ -265,7 +265,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         nargs="+",
         default=[],
-        help="more finished runs to switch to in the explorer, on the same test images: another structure, say",
+        help="more finished runs to switch to in the explorer, on the same test split: another structure, say",
     )
     p.set_defaults(do=report)
     p = commands.add_parser(

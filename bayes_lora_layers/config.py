@@ -38,12 +38,16 @@ from .laplace import STRUCTURES
 class Config:
     """Parameters of a run; the defaults are the embedded digits demo. Raises `ValueError` naming the first that no run
     could use."""
-    dataset: str = "digits"  # 'digits', a Hub name, or a local folder
+    dataset: str = "digits"  # 'digits', a Hub name, or a local folder or file
     model: str = "tiny-vit"  # 'tiny-vit', a Hub name, or a local folder
+    task: str = "auto"  # 'image', 'text' or 'choice' (a language model answers questions); 'auto' by what the data hold
     adapter: str = ""  # a PEFT folder, to skip training
     label_column: str = ""  # class column; by default the one with most classes
+    text_columns: list = field(default_factory=list)  # one, or the two of a pair; by default the only one
+    max_length: int = 0  # tokens read of a text; 0 for as many as the model can read, at most 512
+    template: str = ""  # of prompts, with {question} and {choices}; empty for a good one
     max_classes: int = 0  # keep the first classes only; 0 for all
-    train_size: int = 0  # images kept of each split; 0 for all
+    train_size: int = 0  # examples kept of each split; 0 for all
     validation_size: int = 0
     test_size: int = 0
     image_size: int = 0  # pixels; 0 for the model's own
@@ -59,7 +63,7 @@ class Config:
     checkpoint: str = "last"  # 'best' by validation NLL, or 'last'
     structure: str = "diag"  # 'diag', 'kron', or module:Class of your own
     curvature: str = "exact"  # 'exact' or 'mc'
-    curvature_samples: int = 1  # labels an image for 'mc'
+    curvature_samples: int = 1  # labels an example for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
     laplace_prior_precision: float | str = "evidence"  # a number, 'evidence', 'evidence-per-layer' or 'validation'
     prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to report
@@ -165,7 +169,15 @@ CONSTRAINTS = {
     "dataset": TEXT,
     "model": TEXT,
     "adapter": OPTIONAL,
+    "task": choice("auto", "image", "text", "choice"),
     "label_column": OPTIONAL,
+    "text_columns": Constraint(
+        lambda v: len(v) <= 2 and all(isinstance(t, str) and _named(t) for t in v), "at most two names of columns"
+    ),
+    "max_length": integer(0, 1_000_000),
+    "template": Constraint(
+        lambda v: len(v) <= 20_000 and (not v or "{question}" in v), "empty, or a text with {question}"
+    ),
     "device": TEXT,
     "output_dir": TEXT,
     "max_classes": SIZE,
@@ -222,6 +234,12 @@ CONSTRAINTS = {
 BETWEEN = {  # what a parameter must be beside the others: config -> bool
     "image_size": Constraint(
         lambda c: c.model != "tiny-vit" or not c.image_size, "0 with model='tiny-vit', which takes 8x8 images only"
+    ),
+    "task": Constraint(
+        lambda c: c.model != "tiny-vit" or c.task in ("auto", "image"), "'auto' or 'image' with model='tiny-vit'"
+    ),
+    "test_noise": Constraint(
+        lambda c: c.task in ("auto", "image") or not c.test_noise, "0 with a task of texts, which have no pixels"
     ),
     "lora_dropout": Constraint(
         lambda c: "mc-dropout" not in c.baselines or c.lora_dropout > 0,

@@ -96,8 +96,8 @@ class _AttentionBackward(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """Attention without dropout, with `_AttentionBackward`. A mask is added, or says which keys a query may see; one that
-    sees none attends to nothing."""
+    """Attention without dropout, with `_AttentionBackward`. A mask is added, or says which keys a query may see; one
+    that sees none attends to nothing."""
 
     @staticmethod
     def forward(ctx, q, k, v, mask, scale):
@@ -111,7 +111,8 @@ class _Attention(torch.autograd.Function):
         return o
 
     @staticmethod
-    def backward(ctx, g): return *_AttentionBackward.apply(g, *ctx.saved_tensors, ctx.scale), None, None
+    def backward(ctx, g):
+        return *_AttentionBackward.apply(g, *ctx.saved_tensors, ctx.scale), None, None
 
 
 class _Elementwise(torch.autograd.Function):
@@ -313,7 +314,8 @@ def kron_factors(
         tokens = inp.shape[1]
     else:
         share = (mask / mask.sum(1, keepdim=True)).to(inp.dtype)[..., None]  # [n, t, 1]
-        if approximation == "reduce": grad, inp, share = grad.sum(2, keepdim=True), (share * inp).sum(1, keepdim=True), 1
+        if approximation == "reduce":
+            grad, inp, share = grad.sum(2, keepdim=True), (share * inp).sum(1, keepdim=True), 1
         inp, tokens = share**0.5 * inp, 1
     g, a = grad.flatten(0, 2), inp.flatten(0, 1)
     return (g.T @ g).to(accumulate), (a.T @ a).to(accumulate) / (n_data * tokens)

@@ -11,7 +11,7 @@ __all__ = ['UNITS', 'FILES', 'ANSWERS', 'LABELS', 'TEXTS', 'FEWEST', 'PAIRS', 'N
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,8 @@ UNITS = {"image": "image", "text": "text", "choice": "question"}  # what an exam
 
 @dataclass(frozen=True)
 class Splits:
-    """Three disjoint data sets with a column `label` (int), and `image` (PIL), or `text` (and `pair`), or `question` and
-    `choices` (a list of texts); and the names of the classes."""
+    """Three disjoint data sets with a column `label` (int), and `image` (PIL), or `text` (and `pair`), or `question`
+    and `choices` (a list of texts); and the names of the classes."""
     train: Dataset
     validation: Dataset
     test: Dataset
@@ -175,7 +175,9 @@ def _text_columns(features: Features, label_column: str, wanted: Sequence[str], 
     if len(texts) > 1: texts = [k for k in TEXTS if k in texts][:1] or texts
     if len(texts) == 1: return texts
     several = f"several text columns, {texts}" if texts else "no column of images, texts or choices"
-    raise ValueError(f"dataset has {several}; its columns are {kinds}; expected text_columns to name one, or two (a pair)")
+    raise ValueError(
+        f"dataset has {several}; its columns are {kinds}; expected text_columns to name one, or two (a pair)"
+    )
 
 def _label_column(features: Features, wanted: str, kinds: str, texts: Sequence[str] = ()) -> str:
     "The class column: with names of classes, else one of `LABELS`."
@@ -279,12 +281,18 @@ def _questions(source: DatasetDict, columns: Columns, max_classes: int) -> tuple
     most = 2 if statements else max(len(q["choices"]) for rows in made.values() for q in rows)
     if not 2 <= most <= len(LETTERS): raise ValueError(f"dataset has {most} choices; expected 2 to {len(LETTERS)}")
     names = ("False", "True") if statements else tuple(LETTERS[:most])
-    features = Features({"question": Value("string"), "choices": List(Value("string")), "label": ClassLabel(names=list(names))})
+    features = Features(
+        {"question": Value("string"), "choices": List(Value("string")), "label": ClassLabel(names=list(names))}
+    )
     return DatasetDict({k: Dataset.from_list(rows, features=features) for k, rows in made.items()}), names
 
 def _question(row: dict, i: int, split: str, columns: Columns) -> dict:
     "One question. Raises `ValueError` naming the row."
-    asked, answer, where = row[columns.parts["question"]], row[columns.label], f"dataset: question {i} of split {split!r}"
+    asked, answer, where = (
+        row[columns.parts["question"]],
+        row[columns.label],
+        f"dataset: question {i} of split {split!r}",
+    )
     if "before" in columns.parts: asked = f"{row[columns.parts['before']]}\n{asked}"
     if "choices" not in columns.parts:
         if str(answer) not in ("False", "True", "0", "1"):

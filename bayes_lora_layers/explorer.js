@@ -312,7 +312,7 @@ function explore(root, data) {
         );
         parts.push(
           `<rect x="${X(k / bins) + 1}" width="${286 / bins - 2}" y="${296 - H(b.n)}" height="${H(b.n)}" ` +
-            `fill="currentColor" opacity=".5"><title>${b.n} image${b.n === 1 ? "" : "s"}</title></rect>`,
+            `fill="currentColor" opacity=".5"><title>${b.n} example${b.n === 1 ? "" : "s"}</title></rect>`,
         );
       });
       const spread = b => 1.96 * Math.sqrt((b.confidence * (1 - b.confidence)) / b.n),
@@ -336,7 +336,7 @@ function explore(root, data) {
     line(X(0), 296, X(1), 296, 'opacity=".4"');
     text(X(0.5), 326, "confidence", 'text-anchor="middle"');
     text(12, Y(0.5), "accuracy", `text-anchor="middle" transform="rotate(-90 12 ${Y(0.5)})"`);
-    text(12, 270, "images", 'text-anchor="middle" transform="rotate(-90 12 270)"');
+    text(12, 270, "examples", 'text-anchor="middle" transform="rotate(-90 12 270)"');
     text(X(0) - 6, 296 - H(data.n) + 4, data.n.toLocaleString("en"), 'text-anchor="end"');
     named("diagram").innerHTML = parts.join("");
   }

@@ -10,7 +10,7 @@ __all__ = ['PLACES', 'SIZES', 'BUDGET', 'MOST', 'Shown', 'shown_sets', 'pack_sum
 import base64
 import hashlib
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -21,7 +21,7 @@ from .files import script_json
 from .metrics import temperature_scale
 from .predict import pack_scores
 from .results import Run
-from .sets import BySet, SetSums, set_sums
+from .sets import SetSums, set_sums
 from .verdict import ANALYSED, read_set_gains
 
 # %% ../nbs/11_explorer.ipynb #90e16b9a

@@ -170,7 +170,7 @@ def plot_reliability(panels: Sequence[Reliability]) -> Figure:
             top.fill_between(curve.confidence, *band, color="0.5", alpha=0.35, lw=0, label="if calibrated")
             bottom.bar(middle, curve["count"], width, color="0.45")
             top.set(title=f"{panel.title}\nECE {panel.ece:.3f}", xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
-            bottom.set(xlabel="confidence", ylabel="images", yscale="log")
+            bottom.set(xlabel="confidence", ylabel="examples", yscale="log")
         axes[0, 0].legend(loc="upper left", frameon=False)
         for ax in axes[:, 1:].flat: ax.set_ylabel("")
     return fig
@@ -261,8 +261,8 @@ def plot_sets(
 LOOKS = {  # column of `control_table` -> marker, colour, filled, height, label
     "gain": ("o", "layer", True, 0.12, "the layer"),
     "rescaled": ("v", "temperature", False, -0.12, "both temperature-scaled"),
-    "gaussian": ("s", "map", False, 0, "its average covariance for every image"),
-    "shuffled": ("x", "map", True, 0, "its covariances shuffled over images"),
+    "gaussian": ("s", "map", False, 0, "its average covariance for every example"),
+    "shuffled": ("x", "map", True, 0, "its covariances shuffled over examples"),
     "equal": ("D", "full", False, 0, "all layers at equal variance"),
 }
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'Batch', 'MULTIPLE_CHOICE', 'STATEMENT', 'Inputs', 'TextProcessor', 'QuestionProcessor', 'process',
-           'trial_inputs', 'Examples', 'examples_of', 'collated', 'batches', 'halving']
+           'task_of', 'trial_inputs', 'Examples', 'examples_of', 'collated', 'batches', 'halving']
 
 # %% ../nbs/01_inputs.ipynb #a581acbc
 import re
@@ -240,6 +240,10 @@ def process(
     if isinstance(processor, (TextProcessor, QuestionProcessor)): return processor.inputs(examples)
     made = processor([as_rgb(image) for image in examples], return_tensors="pt")
     return Inputs({k: t for k, t in made.items() if isinstance(t, Tensor)})
+
+def task_of(processor) -> str:
+    "What kind of examples a processor takes, a key of `UNITS`."
+    return {TextProcessor: "text", QuestionProcessor: "choice"}.get(type(processor), "image")
 
 def trial_inputs(processor) -> Inputs:
     "Two examples, to try a model with: random pixels, or texts of different length."

@@ -135,8 +135,8 @@ def find_targets(
     model: nn.Module,
     target_modules: Sequence[str],  # roles out of `ROLES`, 'head', or ends of module paths
 ) -> list[str]:
-    """Paths of the linear modules in blocks that match, and of the head where it is asked for by 'head'. Raises `ValueError` listing what there is when an entry
-    matches nothing."""
+    """Paths of the linear modules in blocks that match, and of the head where it is asked for by 'head'. Raises
+    `ValueError` listing what there is when an entry matches nothing."""
     inside = [n for n, m in model.named_modules() if isinstance(m, LINEAR) and block_of(model, n)]
     fits = lambda t, n: re.search(ROLES[t], n) if t in ROLES else n == t or n.endswith("." + t)
     heads = [n for n, m in model.named_modules() if isinstance(m, LINEAR) and n.split(".")[0] in head_names(model)]
@@ -196,10 +196,14 @@ class LogitsModule(nn.Module):
     """The network as a function from a batch to `logits[n,c]`, which is what laplace-torch expects of a model. Of
     logits at every token, as language models give them, those at the last real token are taken."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(
+        self,
+        model: nn.Module,
+        inner: nn.Module | None = None,  # the same without what trains it on several devices
+    ):
         super().__init__()
         self.model = model
-        self.takes = tuple(inspect.signature(inside(model).forward).parameters)
+        self.takes = tuple(inspect.signature(inside(inner or model).forward).parameters)
         self.options = {"use_cache": False} if "use_cache" in self.takes else {}
         self.last = None  # place of each example's last real token in the batch that is being computed
 
@@ -298,13 +302,21 @@ def find_sites(
         role = next((r for r, pattern in ROLES.items() if re.search(pattern, n)), n.rsplit(".", 1)[-1])
         A, B = m.lora_A["default"].weight, m.lora_B["default"].weight
         sites.append(
-            Site(n, len(blocks) if at_head else blocks.index(block), role, A.shape[1], B.shape[0], A.shape[0], float(m.scaling["default"]))
+            Site(
+                n,
+                len(blocks) if at_head else blocks.index(block),
+                role,
+                A.shape[1],
+                B.shape[0],
+                A.shape[0],
+                float(m.scaling["default"]),
+            )
         )
     if sorted(reached) != sorted(adapted):
         often = [n for n in adapted if reached.count(n) != 1][0]
         raise ValueError(
-            f"target_modules: {often} is used {reached.count(often)} times in a forward pass; expected once. Layers that"
-            " share their weights, as ALBERT's do, cannot be told apart"
+            f"target_modules: {often} is used {reached.count(often)} times in a forward pass; expected once. Layers"
+            " that share their weights, as ALBERT's do, cannot be told apart"
         )
     return tuple(sites)
 
@@ -475,8 +487,8 @@ def find_reads(
 
 @torch.enable_grad()
 def _used_once(classifier: Classifier, x: Batch) -> tuple[Float[Tensor, "n c"], bool]:
-    """The logits, and whether a gradient reaches each site by one call only: queries, keys and values from one map would
-    be made in two."""
+    """The logits, and whether a gradient reaches each site by one call only: queries, keys and values from one map
+    would be made in two."""
     outputs = []
     keep = lambda name: lambda module, args, out: outputs.append((name, out))
     handles = [classifier.network.get_submodule(s.name).register_forward_hook(keep(s.name)) for s in classifier.sites]
@@ -501,7 +513,8 @@ def refuse_unknown(config) -> None:
         else "an encoder-decoder" if getattr(config, "is_encoder_decoder", False)
         else ""
     )
-    if what: raise ValueError(f"model: {config.model_type} is {what}; expected an encoder or a decoder with dense layers")
+    if what:
+        raise ValueError(f"model: {config.model_type} is {what}; expected an encoder or a decoder with dense layers")
 
 def as_classifier(
     peft_model: nn.Module,
@@ -590,7 +603,8 @@ def _random_task(
 # %% ../nbs/02_model.ipynb #205777f6
 def _text_families() -> dict[str, tuple]:
     """Small text models by name: configuration, settings, and whether as 'text' or 'choice'. They cover padding, causal
-    and windowed masks, grouped queries, relative and learned positions, fused and transposed maps. Only tests call it."""
+    and windowed masks, grouped queries, relative and learned positions, fused and transposed maps. Only tests call
+    it."""
     small = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=4, intermediate_size=24)
     grouped = dict(small, num_key_value_heads=2)
     return {
@@ -600,10 +614,23 @@ def _text_families() -> dict[str, tuple]:
         "ELECTRA": ("ElectraConfig", dict(small, embedding_size=16), "text"),
         "DeBERTa-v2": ("DebertaV2Config", dict(small, relative_attention=True, pos_att_type=["p2c", "c2p"]), "text"),
         "ModernBERT": (
-            "ModernBertConfig", dict(small, local_attention=4, global_attn_every_n_layers=2, eos_token_id=0, bos_token_id=0,
-                                     cls_token_id=2, sep_token_id=3), "text"
+            "ModernBertConfig",
+            dict(
+                small,
+                local_attention=4,
+                global_attn_every_n_layers=2,
+                eos_token_id=0,
+                bos_token_id=0,
+                cls_token_id=2,
+                sep_token_id=3,
+            ),
+            "text",
         ),
-        "GPT-2": ("GPT2Config", dict(n_embd=16, n_layer=3, n_head=4, n_inner=24, bos_token_id=0, eos_token_id=0), "text"),
+        "GPT-2": (
+            "GPT2Config",
+            dict(n_embd=16, n_layer=3, n_head=4, n_inner=24, bos_token_id=0, eos_token_id=0),
+            "text",
+        ),
         "GPT-NeoX": ("GPTNeoXConfig", small, "choice"),
         "Llama": ("LlamaConfig", grouped, "text"),
         "Llama, tied": ("LlamaConfig", dict(grouped, tie_word_embeddings=True), "choice"),
@@ -653,7 +680,9 @@ def _random_text_task(
     number = lambda high: int(torch.randint(0, high, (1,), generator=rng))
     draw = lambda most: " ".join(words[number(40)] for _ in range(2 + number(most - 2)))
     texts = [draw(9) for _ in range(n)]
-    examples = [{"question": t, "choices": [draw(3) for _ in range(2 + i % (classes - 1))]} for i, t in enumerate(texts)]
+    examples = [
+        {"question": t, "choices": [draw(3) for _ in range(2 + i % (classes - 1))]} for i, t in enumerate(texts)
+    ]
     x = process(processor, texts if task == "text" else examples)
     # a choice that is there
     labels = torch.tensor([i % (2 if task == "choice" else classes) for i in range(n)])
@@ -734,7 +763,7 @@ def _load_text_model(
         )
     )
     _same_vocabulary(network, tokenizer)
-    return network.float(), TextProcessor(tokenizer, _readable(config, tokenizer, max_length))
+    return _in_float32(network), TextProcessor(tokenizer, _readable(config, tokenizer, max_length))
 
 def _load_language_model(
     model: str, answers: Sequence[str], max_length: int, template: str
@@ -744,12 +773,14 @@ def _load_language_model(
     refuse_unknown(config)
     written = getattr(config, "architectures", None) or []
     if written and not any("CausalLM" in a or "LMHead" in a for a in written):
-        raise ValueError(f"model: {written[0]} does not continue texts; expected a causal language model for task='choice'")
+        raise ValueError(
+            f"model: {written[0]} does not continue texts; expected a causal language model for task='choice'"
+        )
     tokenizer = _tokenizer(folder, options)
     processor = QuestionProcessor(tokenizer, _readable(config, tokenizer, max_length), tuple(answers), template)
     network = AutoModelForCausalLM.from_pretrained(folder, config=config, **_safely(options))
     _same_vocabulary(network, tokenizer)
-    return answers_only(network.float(), processor.answer_ids), processor
+    return answers_only(_in_float32(network), processor.answer_ids), processor
 
 def _named(config, classes: Sequence[str]):
     "A configuration with the classes of the task."
@@ -771,7 +802,9 @@ def _tokenizer(folder: str, options: dict):
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ValueError("model: its tokenizer has neither a padding token nor an end of text; expected one of them")
+            raise ValueError(
+                "model: its tokenizer has neither a padding token nor an end of text; expected one of them"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -779,8 +812,19 @@ def _readable(config, tokenizer, max_length: int) -> int:
     "How many tokens of a text are read. Raises `ValueError` when more is asked for than the model has positions."
     positions = [getattr(config, k, None) for k in ("max_position_embeddings", "n_positions")]
     most = min(p for p in (*positions, tokenizer.model_max_length) if p)
-    if max_length > most: raise ValueError(f"max_length={max_length}; the model reads {most} tokens; expected at most that")
+    if max_length > most:
+        raise ValueError(f"max_length={max_length}; the model reads {most} tokens; expected at most that")
     return max_length or min(most, LONGEST)
+
+def _in_float32(network: nn.Module) -> nn.Module:
+    "With plain weights: a GGUF file's are plain once they are read. Raises `ValueError` for other quantised ones."
+    kind = getattr(network, "hf_quantizer", None)
+    if kind is not None and "Gguf" not in type(kind).__name__:
+        raise ValueError(f"model: its weights are quantised ({type(kind).__name__}); expected plain weights")
+    told = ("hf_quantizer", "quantization_method", "is_quantized")  # what says so
+    for of, names in ((network, told), (network.config, ("quantization_config",))):
+        for name in names: vars(of).pop(name, None)
+    return nn.Module.float(network)
 
 def _same_vocabulary(network: nn.Module, tokenizer) -> None:
     rows = network.get_input_embeddings().weight.shape[0]

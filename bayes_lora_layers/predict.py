@@ -32,7 +32,7 @@ from bayes_lora_layers.curvature import (
     stream_gradients,
     weight_jacobian,
 )
-from .inputs import Batch, Inputs, process, trial_inputs
+from .inputs import Batch, Inputs, process, task_of, trial_inputs
 from .files import read_json, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from bayes_lora_layers.model import (
@@ -265,7 +265,8 @@ def _from_block(classifier: Classifier, h: Batch, layer: int, forwards: dict, x:
             with replaced(forwards): return classifier.network(h)
         swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
         frame, below = x[:1], {}
-        if isinstance(x, Inputs) and x.mask is not None: frame, below = x.repeat(len(h) // len(x)), _nothing(classifier, layer)
+        if isinstance(x, Inputs) and x.mask is not None:
+            frame, below = x.repeat(len(h) // len(x)), _nothing(classifier, layer)
         with (
             _hooks([classifier.place(layer).register_forward_pre_hook(swap, with_kwargs=True)]),
             replaced({**below, **forwards}),
@@ -704,20 +705,24 @@ def dropout_probs(
 # %% ../nbs/06_predict.ipynb #d791cd6c
 @dataclass(frozen=True)
 class BayesianClassifier:
-    "A classifier and the posterior around it, ready to be called on images."
+    "A classifier and the posterior around it, ready to be called on examples."
     classifier: Classifier
     posterior: Posterior  # its stochastic layers are the Bayesian ones; none gives the MAP
     draws: int = 512  # of logits
 
     def __call__(
         self,
-        images: "Sequence[Image.Image] | Batch",  # pictures, or what the image processor made of them
+        examples: (
+            Sequence | Batch
+        ),  # pictures, texts (or pairs), questions (see `QuestionProcessor`), or `Inputs` of them
         seed: int = 0,
         memory_budget: float = 0.0,  # GB, see `layer_covariances`
     ) -> Float[Tensor, "n c"]:
-        "Probabilities of the classes, on the CPU. Raises `ValueError` for no images."
-        if not len(images): raise ValueError(f"images={images!r}; expected at least one")
-        x = Inputs.of(images) if isinstance(images, Batch) else process(self.classifier.processor, images)
+        """Probabilities of the classes, on the CPU. Raises `ValueError` for no examples, or a text that is not in a
+        list."""
+        if isinstance(examples, str) or not len(examples):
+            raise ValueError(f"examples={examples!r}; expected a list of at least one")
+        x = Inputs.of(examples) if isinstance(examples, Batch) else process(self.classifier.processor, examples)
         x = x.to(self.classifier.device, self.classifier.dtype)
         rows = max(rows_per_pass(self.classifier, x[:1], memory_budget) // pass_directions(self.classifier), 1)
         normals = normal_draws(self.draws, len(self.classifier.classes), seed=seed)
@@ -744,11 +749,15 @@ def save_bayesian(
     save_adapter(classifier, folder)
     save_posterior(posterior, Path(folder) / "posterior.safetensors")
     model = getattr(config, "_name_or_path", "")
+    processor = classifier.processor
     # `save_adapter` wrote the classes
     belongs = {
         "schema": 1,
         "model": str(Path(model).resolve()) if Path(model).is_dir() else model,
         "image_size": getattr(config, "image_size", 0),
+        "task": task_of(processor),
+        "max_length": getattr(processor, "max_length", 0),
+        "template": getattr(processor, "template", ""),
     }
     write_json(Path(folder) / "bayesian.json", belongs)
 
@@ -765,8 +774,7 @@ def load_bayesian(
             f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote"
         )
     classes = tuple(read_json(Path(folder) / "base.json", needs=("classes",))["classes"])
-    classifier = load_adapter(
-        *load_base(model or belongs["model"], classes, image_size=belongs["image_size"]), classes, folder
-    )
+    how = {k: belongs[k] for k in ("image_size", "task", "max_length", "template") if k in belongs}
+    classifier = load_adapter(*load_base(model or belongs["model"], classes, **how), classes, folder)
     classifier.network.to(device)
     return BayesianClassifier(classifier, load_posterior(Path(folder) / "posterior.safetensors", classifier))

@@ -24,12 +24,12 @@ from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from .config import Config, pass_dtype
-from .curvature import budget_bytes, rows_per_pass
-from .inputs import Batch, batches, halving
+from .curvature import budget_bytes, rows_per_pass, tokens_of
+from .inputs import Batch, Examples, batches, halving
 from .files import Damaged, or_none, read_tensors, write_tensors
 from .laplace import Posterior
 from .metrics import Scores, score, standard_metrics
-from .model import Classifier, example_input, in_precision
+from .model import Classifier, in_precision
 from bayes_lora_layers.predict import (
     LayerCovariances,
     check_drawn,
@@ -65,6 +65,11 @@ class Predicted:
     changes: Float[Tensor, "n l c d"] | None = None  # drawn, in half precision, until a set is chosen
     sums: SetSums | None = _added()  # of all sets, under each prior
     moments: Float[Tensor, "l c c"] | None = _added()  # of the changes of each layer; until they are averaged
+
+    def of(self, rows: Int[Tensor, "n"]) -> "Predicted":
+        "The same of the examples in another order."
+        moved = lambda f, v: v if v is None or f.metadata else v[rows].contiguous()
+        return Predicted(**{f.name: moved(f, getattr(self, f.name)) for f in fields(Predicted)})
 
 def joined(parts: Sequence[Predicted]) -> Predicted:
     "Of all their images."
@@ -144,12 +149,18 @@ def find_priors(
 ORDERS = 128  # random orders of layers when there are too many sets
 
 class Room:
-    "How many rows passes carry at once: half as many whenever memory runs out."
-    def __init__(self, rows: int): self.rows = rows
+    "How many rows passes carry at once, for examples of a length: half as many whenever memory runs out."
+    def __init__(self, measure: Callable): self.measure, self.known = measure, {}  # measure: one example -> rows
 
-    def __call__(self, attempt: Callable):
+    def rows(self, x: Batch) -> int:
+        "Images, or images times directions, that fit."
+        width = tokens_of(x)
+        if width not in self.known: self.known[width] = self.measure(x[:1])
+        return self.known[width]
+
+    def __call__(self, x: Batch, attempt: Callable):
         "What the attempt gives, called with a number of rows that fits."
-        result, self.rows = halving(self.rows, attempt)
+        result, self.known[tokens_of(x)] = halving(self.rows(x), attempt)
         return result
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ def make_plan(
     if config.subsets and 2 ** layers > config.subsets:
         rng = torch.Generator().manual_seed(config.seed)
         orders = torch.stack([torch.randperm(layers, generator=rng) for _ in range(ORDERS)])
-    room = Room(rows_per_pass(low, example_input(low.network, low.processor), config.memory_budget))
+    room = Room(lambda one: rows_per_pass(low, one.to(device, low.dtype), config.memory_budget))
     return Plan(
         config,
         low,
@@ -414,11 +425,11 @@ def _covariances(plan: Plan, x: Batch, precisions: list, by_weight: bool) -> Lay
     "Of several images, as many at a time as fit."
     parts, done = [], 0
     while done < len(x):
-        part = x[done : done + max(plan.room.rows // pass_directions(plan.classifier), 1)]
+        part = x[done : done + max(plan.room.rows(x) // pass_directions(plan.classifier), 1)]
         attempt = lambda rows: layer_covariances(
             plan.classifier, plan.posterior, part, precisions, rows, plan.config.memory_budget, by_weight
         )
-        parts.append(plan.room(attempt))
+        parts.append(plan.room(part, attempt))
         done += len(part)
     weights = {k: torch.cat([p.weights[k] for p in parts]) for k in parts[0].weights}
     return LayerCovariances(
@@ -431,9 +442,10 @@ def _drawn(covariances: LayerCovariances, g: int, normals: Tensor) -> Float[Tens
 
 def _pushed(plan: Plan, x: Batch, precision: dict[int, float], seed: int) -> Float[Tensor, "l n c s"]:
     "The same from weight samples in forward mode."
-    return plan.room(
-        lambda rows: pushed_draws(plan.classifier, plan.posterior, x, plan.config.samples, [precision], seed, rows)
-    )[1][0]
+    attempt = lambda rows: pushed_draws(
+        plan.classifier, plan.posterior, x, plan.config.samples, [precision], seed, rows
+    )
+    return plan.room(x, attempt)[1][0]
 
 
 def _cut_scores(
@@ -452,7 +464,7 @@ def sampled_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: 
     attempt = lambda rows: sampled_probs(
         plan.classifier, plan.posterior, x, [*sets, *cuts], samples, seed, rows, mean, count_folds(samples)
     )
-    out = plan.room(attempt)
+    out = plan.room(x, attempt)
     return Predicted(
         probs=out["probs"][:m].transpose(0, 1),  # [n, m, c]
         folds=left_out(out["blocks"][:, :m], y) if len(out["blocks"]) > 1 else None,
@@ -469,7 +481,7 @@ class Chunk:
     "A block of images of one split under one predictive."
     split: str  # 'validation' or 'test'
     predictive: str
-    first: int  # image
+    first: int  # of its examples, in the order of `Examples.order`
 
     @property
     def file(self) -> str: return f"{self.predictive}.{self.split}.{self.first // CHUNK:05d}.safetensors"
@@ -498,17 +510,18 @@ def predict_split(
     plan: Plan,
     predictive: str,
     split: str,
-    data: Dataset,
+    data: Examples,
     logits: Float[Tensor, "n c"],  # at the MAP
     folder: Path,  # for the chunks
     made_from: dict[str, str],  # digests of what they depend on
     chosen: Chosen | None = None,
     tell: Callable[[int], None] = lambda images: None,  # called after each chunk
 ) -> Predicted:
-    "Of a whole split. Chunks that are on disk, sound and made from the same are read."
-    loaded = []
-    for rows in torch.arange(len(data)).split(CHUNK):
-        chunk = Chunk(split, predictive, int(rows[0]))
+    """Of a whole split, in the order of its rows. Chunks that are on disk, sound and made from the same are read. They
+    are cut in the order of `Examples.order`, so that texts of a chunk have about one length."""
+    loaded, order = [], data.order
+    for first, rows in zip(range(0, len(data), CHUNK), order.split(CHUNK)):
+        chunk = Chunk(split, predictive, first)
         kept = or_none(lambda: read_tensors(folder / chunk.file, made_from))
         if not kept:
             predicted = predict_chunk(plan, chunk, Subset(data, rows.tolist()), logits[rows], chosen)
@@ -516,7 +529,7 @@ def predict_split(
             kept = read_tensors(folder / chunk.file)
         loaded.append(from_tensors(kept[0]))
         tell(len(rows))
-    return joined(loaded)
+    return joined(loaded).of(order.argsort())
 
 # %% ../nbs/08_predictions.ipynb #49ef5c57
 @dataclass(frozen=True)
@@ -542,7 +555,7 @@ class Predictions:
 
 def predict_all(
     plan: Plan,
-    data: dict[str, Dataset],  # by split
+    data: dict[str, Examples],  # by split
     at_map: dict[str, tuple[Tensor, Tensor]],  # logits and labels, by split
     folder: Path,  # for the chunks
     made_from: dict[str, str],
@@ -551,7 +564,7 @@ def predict_all(
     "Predictions of every predictive of the configuration: validation images, what is chosen on them, test images."
     sets, validation, test, validated = {}, {}, {}, None
     for predictive in plan.config.predictives:
-        with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="image") as bar:
+        with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="example") as bar:
             split = lambda name, chosen=None: predict_split(
                 plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update
             )

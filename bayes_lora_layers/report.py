@@ -31,6 +31,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from .attribution import control_table, layer_gains, prior_table
+from .data import UNITS
 from .explorer import explorer_html, page_part
 from bayes_lora_layers.figures import (
     COLOURS, Bar, Panel, PriorCurves, Reliability, plot_comparison, plot_controls, plot_cuts, plot_prior, plot_ranked,
@@ -88,7 +89,7 @@ def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
     return {p: start + bars(sets) for p, sets in results.predictives.items()}
 
 def reliability_of(run: Run, title: str, probs, kind: str = "layer") -> Reliability:
-    "Of probabilities on the test images."
+    "Of probabilities on the test split."
     bins, p = run.results.config.bins, np.asarray(probs, np.float64)
     return Reliability(title, reliability_curve(p, run.labels, bins), ece(p, run.labels, bins), kind)
 
@@ -257,22 +258,26 @@ def setup_table(told: Told) -> pd.DataFrame:
     )
     samples = f" with {c.curvature_samples} samples" if c.curvature == "mc" else ""
     counts = (
-        f"{r.n_train:,} training, {r.n_validation:,} validation, {counted(r.n_test, 'test image')}, {r.classes} classes"
+        f"{r.n_train:,} training, {r.n_validation:,} validation, {counted(r.n_test, f'test {r.unit}')}, {r.classes}"
+        " classes"
     )
     rows = {
         "data": f"{c.dataset}: {counts}",
+        "task": r.task + ("" if c.task != "auto" else ", as the data say"),
         "model": f"{c.model}{size}, LoRA rank {c.rank}, alpha {c.alpha:g} on {', '.join(c.target_modules)}{given}",
         "training": "none: adapter given" if c.adapter else trained,
         "posterior": (
             f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision})"
         ),
         "decided by": told.title,
-        "in two splits": _shared_images(told.run.images),
+        "in two splits": _shared_examples(told.run.data),
         "predictives": (
             f"{', '.join(c.predictives)}; {c.samples} weight samples, {c.link_draws} logit draws, {c.bins} bins,"
             f" {c.bootstrap:,} bootstrap draws, seed {c.seed}"
         ),
     }
+    head = [l for l, name in zip(r.layers, r.layer_names) if name == "head"]
+    if head: rows["layers"] = f"layer {head[0]} is the head; the others are transformer blocks"
     return pd.DataFrame({"": rows.keys(), "value": rows.values()})
 
 def time_table(told: Told) -> pd.DataFrame:
@@ -401,15 +406,16 @@ def priors_table(told: Told) -> pd.DataFrame:
 def _with_intervals(rows: Sequence[dict], value: str, low: str = "low", high: str = "high") -> list[str]:
     return [with_interval(Interval(r[value], r[low], r[high])) for r in rows]
 
-def _shared_images(images: dict) -> str:
-    "Which images are in two splits."
-    if not images: return "not known"
+def _shared_examples(data: dict) -> str:
+    "Which examples are in two splits."
+    if not data: return "not known"
+    unit, alike = UNITS[data["task"]], "pixel for pixel" if data["task"] == "image" else "word for word"
     shared = {
-        tuple(pair.split(" and ")): v["images"] for pair, v in (images.get("duplicates") or {}).items() if v["images"]
+        tuple(pair.split(" and ")): v["examples"] for pair, v in (data.get("duplicates") or {}).items() if v["examples"]
     }
     return (
-        "; ".join(f"{counted(n, f'{first} image')} also in {second}" for (first, second), n in shared.items())
-        or "no image, pixel for pixel"
+        "; ".join(f"{counted(n, f'{first} {unit}')} also in {second}" for (first, second), n in shared.items())
+        or f"no {unit}, {alike}"
     )
 
 # %% ../nbs/12_report.ipynb #6b37ca87
@@ -455,7 +461,7 @@ GLOSSARY = {
     "posterior": "the distribution of the weights that the data leave plausible",
     "Linearised": "logits are Gaussian, by the network's derivative at the MAP",
     "Sampled": "probabilities averaged over networks drawn from the posterior",
-    "temperature scaling": "all logits divided by one number, fitted on the validation images",
+    "temperature scaling": "all logits divided by one number, fitted on the validation split",
 }
 
 def glossed(text: str) -> str:
@@ -469,9 +475,9 @@ def glossed(text: str) -> str:
 
 # %% ../nbs/12_report.ipynb #1e805074
 RANKED = (
-    "Each dot is the change in {what} on the test images when only that layer is Bayesian; right is better. Bars are 95"
+    "Each dot is the change in {what} on the test split when only that layer is Bayesian; right is better. Bars are 95"
     " percent intervals from paired resamples{bias}. The dashed line is the full posterior, the dotted one temperature"
-    " scaling fitted on the validation images. A hollow dot loses accuracy."
+    " scaling fitted on the validation split. A hollow dot loses accuracy."
 )
 UNBIASED = (
     "; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two"
@@ -515,8 +521,8 @@ def _section(title: str, figure=None, *cells) -> list:
 def _calibration(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Bars are accuracy in bins of confidence; on the diagonal a predictor means what it says. The grey band is"
-        " where a calibrated predictor with as many images would fall in 95 of 100 cases; the lower panel counts"
-        " images, on a logarithmic scale."
+        " where a calibrated predictor with as many examples would fall in 95 of 100 cases; the lower panel counts"
+        " examples, on a logarithmic scale."
     )
     return _section(
         "Reliability",
@@ -540,7 +546,7 @@ def _priors(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Lines are single layers, coloured as the bar at the side tells: the same curvature under another prior"
         " precision. Where a line peaks away from the vertical one, the layer's gain or loss is partly the prior's"
-        " doing. Diamonds are the precision that was best for the layer on the validation images."
+        " doing. Diamonds are the precision that was best for the layer on the validation split."
     )
     figure = _figure(paths["prior_precision"], f"delta {told.title} and NLL by prior precision", how)
     return _section("Under other priors", figure, _table(priors_table(told)))
@@ -555,7 +561,7 @@ def _sets(told: Told, paths: dict[str, Path]) -> list:
 def _controls(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Where the triangle is at zero, the layer acts as a temperature. Where squares and crosses are as good as dots,"
-        " it does not matter which image gets which covariance. Where diamonds are equal, layers differed by their"
+        " it does not matter which example gets which covariance. Where diamonds are equal, layers differed by their"
         " widths alone."
     )
     figure = _figure(paths["controls"], "gains beside their controls", how)
@@ -601,6 +607,31 @@ def _ranking(told: Told) -> list:
         " would remove."
     )
     return [*cells, new_markdown_cell(words)]
+
+def _doubted(told: Told) -> list:
+    "Of texts: those that the recommended layers doubt most, and a prompt."
+    shown = told.run.examples
+    if not shown: return []
+    predictive, rows = next(iter(shown["doubted"].items()))
+    table = pd.DataFrame({
+        "text": [r["text"] for r in rows],
+        "right answer": [r["label"] for r in rows],
+        "answer of the MAP": [r["answer"] for r in rows],
+        "its confidence": [f"{r['map']:.0%}" for r in rows],
+        "with Bayesian layers": [f"{r['bayesian']:.0%}" for r in rows],
+    })
+    words = (
+        "## What the layers doubt\n\nThe test examples whose answer loses most confidence when the recommended layers"
+        f" are Bayesian (all layers, where none are recommended), under the {plain(predictive)} predictive."
+    )
+    prompt = (
+        [new_markdown_cell("One question as the model reads it:"), _block(shown["prompt"])] if shown["prompt"] else []
+    )
+    return [new_markdown_cell(words), _table(table), *prompt]
+
+def _block(text: str):
+    "Text as it stands, line by line."
+    return _show(f"<pre>{escape(text)}</pre>", text)
 
 CITATION = """@software{{bayes_lora_layers,
   title   = {{bayes_lora_layers: which transformer layers are worth making Bayesian?}},
@@ -661,6 +692,7 @@ def report_cells(
         *_section("Set-up", _table(setup_table(told))),
         *sections,
         *_ranking(told),
+        *_doubted(told),
         *_again(told),
     ]
 
@@ -689,7 +721,7 @@ execute:
 
 def render_report(
     folder: str | Path,  # of a finished run
-    beside: Sequence[str | Path] = (),  # more finished runs to switch to in the explorer, on the same test images
+    beside: Sequence[str | Path] = (),  # more finished runs to switch to in the explorer, on the same test split
 ) -> Path:
     """Write `plots/` and a self-contained `report.html`, and return its path. Raises `ValueError` when a folder holds
     no finished run, or the runs cannot be shown together."""

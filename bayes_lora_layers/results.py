@@ -20,8 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from .data import UNITS
 from .config import Config, config_from, identity
 from .files import Damaged, or_none, read_json, write_json
+from .inputs import task_of
 from .intervals import Gains, Interval, paired_gains, resample_counts
 from .laplace import Posterior, curvature_trace, effective_dimension
 from .metrics import Metric, Scores, fit_temperature, score, standard_metrics, temperature_scale
@@ -107,9 +109,16 @@ class Results:
     controls: dict[str, BySet[Delta]] | None  # by control
     baselines: dict[str, Scored]
     candidates: dict[str, Candidates] = field(default_factory=dict)  # by predictive
+    task: str = "image"  # a key of `UNITS`
+    layer_names: tuple[str, ...] = ()  # numbers, and 'head'
 
     @property
     def classes(self) -> int: return len(self.class_names)
+
+    @property
+    def unit(self) -> str:
+        "What an example is called."
+        return UNITS[self.task]
 
 # %% ../nbs/08_results.ipynb #3d488b7b
 SCHEMA, READABLE = 4, (3, 4)
@@ -158,6 +167,8 @@ def to_json(results: Results) -> dict:
         "controls": r.controls and {name: _each(by_set, _delta) for name, by_set in r.controls.items()},
         "baselines": {k: _scored(s) for k, s in r.baselines.items()},
         "candidates": {p: {"every": c.every, "count": c.count} for p, c in r.candidates.items()},
+        "task": r.task,
+        "layer_names": list(r.layer_names),
     }
 
 def from_json(values: dict) -> Results:
@@ -169,6 +180,7 @@ def from_json(values: dict) -> Results:
     t, priors = v["temperature"], v["priors"]
     v["config"] = config_from(v["config"])
     v["class_names"], v["layers"] = tuple(v["class_names"]), tuple(v["layers"])
+    v["layer_names"] = tuple(v.get("layer_names", map(str, v["layers"])))
     v["temperature"] = Temperature(t["value"], t["metrics"], _read_delta(t["delta"]))
     v["predictives"] = {
         p: BySet.from_names({k: _read_scored(s) for k, s in named.items()}) for p, named in v["predictives"].items()
@@ -301,6 +313,7 @@ def judge(
     left_out: dict[str, Float[np.ndarray, "b m"]] | None = None,  # of shared weight samples, by metric
 ) -> list[Scored]:
     "Metrics, gains, and gains when both sides are temperature-scaled."
+    if not test: return []
     logs = lambda probs: probs.double().clamp_min(1e-30).log()
     scores = [score(p, reference.labels) for p in test]
     values = [fit_temperature(logs(p), reference.seen) for p in validation]
@@ -366,6 +379,8 @@ def evaluate(
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
         baselines=dict(zip(predictions.test.baselines, baselines)),
         candidates={p: _candidates(predictions, p) for p in config.predictives},
+        task=task_of(classifier.processor),
+        layer_names=tuple(map(classifier.name, classifier.layers)),
     )
 
 # %% ../nbs/08_results.ipynb #bb6e5837
@@ -470,9 +485,14 @@ class Run:
         return or_none(lambda: read_json(self.folder / "environment.json")) or {}
 
     @cached_property
-    def images(self) -> dict:
+    def data(self) -> dict:
         "`data.json`; empty when it is gone."
         return or_none(lambda: read_json(self.folder / "data.json")) or {}
+
+    @cached_property
+    def examples(self) -> dict:
+        "`examples.json` of a run of texts; empty where there is none."
+        return or_none(lambda: read_json(self.folder / "examples.json", needs=("doubted", "prompt"))) or {}
 
     @property
     def labels(self) -> np.ndarray: return self.predictions.test.labels.numpy()

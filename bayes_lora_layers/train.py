@@ -25,8 +25,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from .files import SEAL, Damaged, check_seal, or_none, say, seal
 from .data import digits_parts
-from .inputs import batches, Examples, halving
-from .model import Classifier, as_classifier, first_broken_layer, tiny_vit
+from .inputs import Examples, Inputs, batches, collated, halving
+from .model import Classifier, LogitsModule, as_classifier, first_broken_layer, tiny_vit
 
 # %% ../nbs/03_train.ipynb #44248e60
 def log_prior_penalty(
@@ -64,12 +64,13 @@ class MAPTrainer(Trainer):
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        outputs = model(**{k: v for k, v in inputs.items() if k not in ("labels", "share")})
-        loss = cross_entropy(outputs.logits.float(), inputs["labels"])
+        batch = Inputs({k: v for k, v in inputs.items() if k not in ("labels", "share")})
+        logits = LogitsModule(model, self.accelerator.unwrap_model(model))(batch)
+        loss = cross_entropy(logits.float(), inputs["labels"])
         if model.training and self.prior_precision:
             loss = loss + log_prior_penalty(model, self.prior_precision, len(self.train_dataset))
         loss = loss * inputs.get("share", 1.0)
-        return (loss, outputs) if return_outputs else loss
+        return (loss, {"logits": logits}) if return_outputs else loss
 
 # %% ../nbs/03_train.ipynb #d2b94cb3
 class LogCallback(TrainerCallback):
@@ -176,6 +177,7 @@ def fit_network(
         args=args,
         train_dataset=train,
         eval_dataset=validation,
+        data_collator=_as_mapping,
         compute_metrics=right,
         preprocess_logits_for_metrics=first_of,
         prior_precision=prior_precision,
@@ -185,6 +187,11 @@ def fit_network(
     resume = last_checkpoint(folder / "checkpoints", made_from)
     if resume is None: (folder / "training.log").unlink(missing_ok=True)  # of a training that is not this one
     trainer.train(resume_from_checkpoint=resume)
+
+def _as_mapping(rows: list[dict]) -> dict[str, Tensor]:
+    "A batch as the Trainer hands it on."
+    inputs, labels = collated(rows)
+    return {**inputs.tensors, "labels": labels}
 
 # %% ../nbs/03_train.ipynb #dbebab8e
 def fine_tune(
@@ -280,16 +287,17 @@ def predict_logits(
     data: Examples,
     batch_size: int = 128,
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n"]]:
-    """Logits and labels of every image, in order, on the CPU. Raises `FloatingPointError` naming the batch whose logits
-    are not finite."""
+    """Logits and labels of every example, in the order of the rows, on the CPU. Raises `FloatingPointError` naming the
+    batch whose logits are not finite."""
     p, out = next(network.parameters()), []
-    for i, (x, y) in enumerate(batches(data, batch_size)):
+    for i, (x, y) in enumerate(batches(data, batch_size, data.order)):
         f = network(x.to(p.device, p.dtype)).cpu()
         if not f.isfinite().all():
             where = first_broken_layer(network, x.to(p.device, p.dtype))
             raise FloatingPointError(
-                f"logits of batch {i} (images {i * batch_size} to {i * batch_size + len(y) - 1}) are not finite:"
-                f" {where}; the MAP has diverged"
+                f"logits of batch {i} (row {int(data.order[i * batch_size])} is its first) are not finite: {where};"
+                " the MAP has diverged"
             )
         out.append((f, y))
-    return torch.cat([f for f, _ in out]), torch.cat([y for _, y in out])
+    back = data.order.argsort()  # from the order they were read in
+    return torch.cat([f for f, _ in out])[back], torch.cat([y for _, y in out])[back]

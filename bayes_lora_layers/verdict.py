@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
            'say_layers', 'say_ties', 'matters', 'judged_in', 'beyond_temperature', 'say_temperature', 'Verdict',
-           'images_needed', 'recommend', 'headline', 'Conclusions', 'Summary', 'analyse', 'read_summary',
+           'examples_needed', 'recommend', 'headline', 'Conclusions', 'Summary', 'analyse', 'read_summary',
            'read_set_gains']
 
 # %% ../nbs/10_verdict.ipynb #57e0439d
@@ -59,7 +59,7 @@ def say_ties(layers: Sequence[int]) -> str:
 
 # %% ../nbs/10_verdict.ipynb #50612d7a
 def matters(gain: Interval, smallest: float) -> bool:
-    """Surely above zero, and as large as the smallest gain that matters: with enough images a gain of 0.0001 is sure,
+    """Surely above zero, and as large as the smallest gain that matters: with enough examples a gain of 0.0001 is sure,
     too."""
     return gain.low > 0 and gain.estimate >= smallest
 
@@ -96,28 +96,30 @@ def say_temperature(results: Results, predictive: str, metric: str = "") -> str:
 class Verdict:
     "What one predictive's numbers say; `kind` is one of `KINDS`."
     kind: str
-    layers: tuple[int, ...]  # the recommended ones; with 'not enough images' those ahead, if any; else none
+    layers: tuple[int, ...]  # the recommended ones; with 'not enough examples' those ahead, if any; else none
     answer: str  # one sentence with its interval
     why: str  # what it rests on, what is left beyond a temperature, the price
 
     @property
     def text(self) -> str: return f"{self.answer} {self.why}".strip()
 
-PRACTICAL = 1_000_000  # test images that nobody has more of
-FEWEST_TEST = 30  # test images for any statement about layers
-KINDS = ("layers", "no layer helps", "not enough images", "too wide")
+PRACTICAL = 1_000_000  # test examples that nobody has more of
+FEWEST_TEST = 30  # test examples for any statement about layers
+KINDS = ("layers", "no layer helps", "not enough examples", "too wide")
 
-def images_needed(
-    n: int,  # test images of the run
+def examples_needed(
+    n: int,  # test examples of the run
     delta: Interval,
+    unit: str = "image",  # what an example is called
 ) -> str:
-    "How many test images would settle a gain with a probability of 80 percent, in words."
+    "How many test examples would settle a gain with a probability of 80 percent, in words."
     gain, half = delta.estimate, (delta.high - delta.low) / 2
     error, at = half / 1.96, lambda g: n * (half / g) ** 2 * ((1.96 + 0.84) / 1.96) ** 2
-    if gain <= error or at(gain) > PRACTICAL: return "To settle it would take far more test images than are practical."
+    if gain <= error or at(gain) > PRACTICAL:
+        return f"To settle it would take far more test {unit}s than are practical."
     most = f"to {_round_up(at(gain - error)):,}" if at(gain - error) < PRACTICAL else "or many more"
     return (
-        f"About {_round_up(at(gain)):,} test images would settle it with a probability of 80 percent, if the gain is"
+        f"About {_round_up(at(gain)):,} test {unit}s would settle it with a probability of 80 percent, if the gain is"
         f" what it seems ({_round_up(at(gain + error)):,} {most} within its error)."
     )
 
@@ -129,7 +131,7 @@ def recommend(
 ) -> Verdict:
     "The recommendation for one predictive."
     q = _Question(results, predictive, metric or results.config.metric)
-    for rule in (_few_images, _all_too_wide, _chosen_too_wide, _surely_gains, _nothing_helps):
+    for rule in (_few_examples, _all_too_wide, _chosen_too_wide, _surely_gains, _nothing_helps):
         verdict = rule(q)
         if verdict: return verdict
     return _cannot_tell(q)
@@ -159,8 +161,11 @@ class _Question:
 
     @property
     def judged(self) -> Scored:
-        "The set that validation chose; else the best layer on the test images."
+        "The set that validation chose; else the best layer on the test split."
         return self.sets.recommended or max(self.alone, key=lambda s: s.delta[self.metric].estimate)
+
+    @property
+    def units(self) -> str: return f"{self.results.unit}s"
 
     @property
     def gain(self) -> Interval: return self.judged.delta[self.metric]
@@ -172,19 +177,19 @@ class _Question:
     def wide(self) -> str:
         return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
 
-def _few_images(q: _Question) -> Verdict | None:
+def _few_examples(q: _Question) -> Verdict | None:
     n = q.results.n_test
     if n >= FEWEST_TEST: return None
     best = max((s.delta[q.metric] for s in q.alone), key=lambda d: d.estimate)
     answer = (
-        f"Not enough test images to tell: {counted(n, 'image')}, on which the best layer alone changes {q.name} by"
-        f" {with_interval(best)}."
+        f"Not enough test {q.units} to tell: {counted(n, q.results.unit)}, on which the best layer alone changes"
+        f" {q.name} by {with_interval(best)}."
     )
     return Verdict(
-        "not enough images",
+        "not enough examples",
         (),
         answer,
-        f"Intervals rest on resampling images, which says little with fewer than {FEWEST_TEST}.",
+        f"Intervals rest on resampling {q.units}, which says little with fewer than {FEWEST_TEST}.",
     )
 
 def _all_too_wide(q: _Question) -> Verdict | None:
@@ -202,7 +207,7 @@ def _chosen_too_wide(q: _Question) -> Verdict | None:
     if not chosen or not _too_wide(chosen): return None
     loses = _verb(chosen.layers, "loses", "lose")
     answer = (
-        f"{say_layers(chosen.layers)}, chosen on the validation images, {loses} accuracy on the test images:"
+        f"{say_layers(chosen.layers)}, chosen on the validation {q.units}, {loses} accuracy on the test {q.units}:"
         f" {with_interval(chosen.delta['accuracy'])}."
     )
     return Verdict("too wide", (), answer, q.wide)
@@ -217,7 +222,7 @@ def _surely_gains(q: _Question) -> Verdict | None:
     )
     size = (
         f"Accuracy changes by {signed(chosen.delta['accuracy'].estimate)}. It is {_smallest_of(q)} with {ENOUGH:.0%} of"
-        " the best gain on the validation images."
+        f" the best gain on the validation {q.units}."
     )
     why = [size, _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), q.notes]
     return Verdict("layers", chosen.layers, answer, " ".join(filter(None, why)))
@@ -228,16 +233,16 @@ def _nothing_helps(q: _Question) -> Verdict | None:
     return Verdict("no layer helps", (), answer, q.notes)
 
 def _cannot_tell(q: _Question) -> Verdict:
-    answer = f"Not enough test images to tell: {_who(q)} {q.name} by {with_interval(q.gain)}."
+    answer = f"Not enough test {q.units} to tell: {_who(q)} {q.name} by {with_interval(q.gain)}."
     possible = f"A gain of up to {signed(_most(q).high)} is possible, and {q.smallest} would matter."
-    why = f"{possible} {images_needed(q.results.n_test, q.gain)} {q.notes}".strip()
-    return Verdict("not enough images", q.judged.layers if q.sets.recommended else (), answer, why)
+    why = f"{possible} {examples_needed(q.results.n_test, q.gain, q.results.unit)} {q.notes}".strip()
+    return Verdict("not enough examples", q.judged.layers if q.sets.recommended else (), answer, why)
 
 # %% ../nbs/10_verdict.ipynb #148550f2
-def _round_up(images: float) -> int:
+def _round_up(examples: float) -> int:
     "To two digits, which is more than such a number deserves, and at least to hundreds."
-    step = max(10 ** (len(str(int(images))) - 2), 100)
-    return int(np.ceil(images / step) * step)
+    step = max(10 ** (len(str(int(examples))) - 2), 100)
+    return int(np.ceil(examples / step) * step)
 
 def _verb(layers: Sequence[int], one: str, several: str) -> str: return one if len(layers) == 1 else several
 
@@ -252,11 +257,11 @@ def _most(q: _Question) -> Interval:
 
 def _who(q: _Question) -> str:
     "The set that is judged, how it comes to be, and a verb."
-    ahead = "ahead on the test images" if q.gain.estimate > 0 else "the least bad on the test images"
+    ahead = f"ahead on the test {q.units}" if q.gain.estimate > 0 else f"the least bad on the test {q.units}"
     how = (
-        f"{_by(q)}best on the validation images"
+        f"{_by(q)}best on the validation {q.units}"
         if q.sets.recommended
-        else f"{ahead} (on the validation images no {_tried(q)} improved it and kept accuracy)"
+        else f"{ahead} (on the validation {q.units} no {_tried(q)} improved it and kept accuracy)"
     )
     layers = q.judged.layers
     return f"{say_layers(layers).lower()}, {how}, {_verb(layers, 'changes', 'change')}"
@@ -286,7 +291,7 @@ def _beyond(q: _Question, chosen: Scored) -> str:
         return f"{say_layers(layers)} {do} no more than a temperature, to within {q.smallest}: {told}"
     if found == "unknown":
         return (
-            f"Whether {say_layers(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test images"
+            f"Whether {say_layers(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test {q.units}"
             f" cannot tell: {told}"
         )
     more = " and ".join(title_of(m) for m in judged_in(q.metric) if matters(left[m], q.smallest))
@@ -301,13 +306,13 @@ def _price(results: Results, chosen: Scored) -> str:
     )
 
 def _other_leader(q: _Question) -> str:
-    "Why a layer that leads on the test images was not chosen, when one does."
+    "Why a layer that leads on the test split was not chosen, when one does."
     chosen, lead = q.sets.recommended, layer_gains(q.results, q.predictive, q.metric).iloc[0]
     if int(lead.layer) in chosen.layers or lead.gain <= chosen.delta[q.metric].estimate: return ""
     return (
-        f"On these test images layer {int(lead.layer)} alone is ahead, with {signed(lead.gain)}; but what is judged on"
-        " the test images may not be chosen on them, and on the validation images it was not the smallest that reached"
-        " as much."
+        f"On these test {q.units} layer {int(lead.layer)} alone is ahead, with {signed(lead.gain)}; but what is judged"
+        f" on the test {q.units} may not be chosen on them, and on the validation {q.units} it was not the smallest"
+        " that reached as much."
     )
 
 def _notes(sets) -> list[str]:
@@ -336,7 +341,7 @@ def headline(results: Results, predictive: str, metric: str = "") -> list[str]:
     ahead = "ahead" if shown.delta[metric].estimate > 0 else "behind the MAP on them"
     what = {
         "layers": "make Bayesian",
-        "not enough images": f"not enough test images to tell; {ahead}",
+        "not enough examples": f"not enough test {results.unit}s to tell; {ahead}",
         "too wide": "the posterior is too wide; tried",
         "no layer helps": "no layer helps; tried",
     }
@@ -496,6 +501,7 @@ def _from_json(found: dict) -> Summary:
 
 def _conclusions_from_json(found: dict) -> Conclusions:
     said = found["verdict"]
+    kind = said["kind"].replace("images", "examples")  # as it was called
     return Conclusions(
         best_layer=found["best_layer"],
         ranking=tuple(found["ranking"]),
@@ -505,7 +511,7 @@ def _conclusions_from_json(found: dict) -> Conclusions:
         ranks={m: pd.DataFrame(rows) for m, rows in found["ranks"].items()},
         correlation={m: {k: _interval(i) for k, i in row.items()} for m, row in found["correlation"].items()},
         headline=tuple(found["headline"]),
-        verdict=Verdict(said["kind"], tuple(said["layers"]), said["answer"], said["why"]),
+        verdict=Verdict(kind, tuple(said["layers"]), said["answer"], said["why"]),
     )
 
 def _ends(interval: Interval | None) -> dict | None:
