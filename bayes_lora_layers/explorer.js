@@ -258,9 +258,10 @@ function explore(root, data) {
           : `prior precision by ${parameter.name}`;
     named("value").textContent =
       parameter.value !== null ? `${short(parameter.value)}${parameter.name ? " (" + parameter.name + ")" : ""}` : "";
-    if (i < 0)
+    if (i < 0) {
       const run = `the MAP, single layers, the groups, all layers${pack.recommended ? " and the recommended set" : ""}`;
       return `${who} together: not computed for the ${state.predictive} predictive, which was run for ${run}.`;
+    }
     if (!state.set.size) return `${who} Bayesian: this is the MAP. Tick layers to see what they change.`;
     const values = metricsOf(sums, i),
       gain = gainOf(values, state.metric),
