@@ -492,7 +492,7 @@ def error_tables(
 def ablation(classifier: Classifier, x: Tensor, repeats: int = 3) -> list[dict]:
     "Seconds an image of the linearised and the sampled sweep, as they are and with one idea left out."
     posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
-    all_tokens, low = replace(classifier, class_token=False), in_precision(classifier, torch.bfloat16)
+    all_tokens, low = replace(classifier, reads=""), in_precision(classifier, torch.bfloat16)
     class AsItIs(TorchFunctionMode):
         def __torch_function__(self, f, types, args=(), kwargs=None): return f(*args, **(kwargs or {}))
     def unbatched():

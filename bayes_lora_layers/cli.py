@@ -215,6 +215,7 @@ EXAMPLES = """examples:
   bayes-lora-layers run                                         the embedded demo, into runs/digits
   bayes-lora-layers run --file study.yaml --seed 1 --output-dir runs/seed1
   bayes-lora-layers run --dataset path/to/images --model path/to/vit --adapter path/to/lora --output-dir runs/mine
+  bayes-lora-layers run --dataset sentences.csv --model path/to/encoder --output-dir runs/texts
   bayes-lora-layers report runs/mine --beside runs/mine_kron    one explorer for both
   bayes-lora-layers compare runs/seed0 runs/seed1 runs/seed2 --metric nll --plot seeds.png
   bayes-lora-layers explain runs/mine --json

@@ -33,6 +33,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, TensorDataset
 from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
@@ -729,6 +731,7 @@ EXPECTED = {
 
 def _load_image_model(model: str, classes: Sequence[str], image_size: int) -> tuple[nn.Module, object]:
     config = _named(AutoConfig.from_pretrained(model, trust_remote_code=False), classes)
+    _check_kind(config, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, "images")
     load = lambda: _with_news(
         *AutoModelForImageClassification.from_pretrained(
             model,
@@ -755,6 +758,7 @@ def _load_text_model(
     folder, options = _gguf(model)
     config = _named(AutoConfig.from_pretrained(folder, **options), classes)
     refuse_unknown(config)
+    _check_kind(config, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, "texts")
     tokenizer = _tokenizer(folder, options)
     config.pad_token_id = tokenizer.pad_token_id
     network = _with_news(
@@ -781,6 +785,10 @@ def _load_language_model(
     network = AutoModelForCausalLM.from_pretrained(folder, config=config, **_safely(options))
     _same_vocabulary(network, tokenizer)
     return answers_only(_in_float32(network), processor.answer_ids), processor
+
+def _check_kind(config, known, what: str) -> None:
+    if type(config) in known: return
+    raise ValueError(f"model: {config.model_type} is no classifier of {what}; expected one")
 
 def _named(config, classes: Sequence[str]):
     "A configuration with the classes of the task."
