@@ -364,10 +364,16 @@ def most_doubted(
 def show_examples(data: Splits, processor: TextProcessor | QuestionProcessor, predictions: Predictions) -> dict:
     "What `examples.json` holds of a run of texts."
     examples = examples_of(data.test[:])
-    say_it = lambda e: e if isinstance(e, str) else " / ".join(e) if isinstance(e, tuple) else processor.prompt(**e)
-    said = list(map(say_it, examples))
+    said = [_said(e, data.classes) for e in examples]
     doubted = {p: most_doubted(predictions, p, said, data.classes) for p in predictions.sets}
-    return {"prompt": said[0] if data.task == "choice" else "", "doubted": doubted}
+    return {"prompt": processor.prompt(**examples[0]) if data.task == "choice" else "", "doubted": doubted}
+
+def _said(example: str | tuple | dict, letters: Sequence[str]) -> str:
+    "A text, a pair of texts, or a question with its choices, in one line."
+    if isinstance(example, str): return example
+    if isinstance(example, tuple): return " / ".join(example)
+    choices = "; ".join(f"{letter}. {choice}" for letter, choice in zip(letters, example["choices"]))
+    return f"{example['question']} {choices}".strip()
 
 # %% ../nbs/09_sweep.ipynb #f933c0b1
 def run_sweep(

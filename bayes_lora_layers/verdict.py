@@ -45,9 +45,15 @@ def with_interval(gain: Interval) -> str:
     return f"{signed(gain.estimate)} [{signed(gain.low)}, {signed(gain.high)}]"
 
 def say_layers(layers: Sequence[int]) -> str:
-    "Layer 3, or layers 3, 4 and 5, at the start of a sentence."
-    names = [str(l) for l in sorted(layers)]
-    return f"Layer {names[0]}" if len(names) == 1 else f"Layers {', '.join(names[:-1])} and {names[-1]}"
+    "Layer 3, layers 3, 4 and 9, or layers 0 to 11, at the start of a sentence."
+    runs, ordered = [], sorted(layers)
+    for l in ordered:
+        if runs and l == runs[-1][-1] + 1: runs[-1].append(l)
+        else: runs.append([l])
+    # four and more in a row are told by their ends
+    names = [n for run in runs for n in ([f"{run[0]} to {run[-1]}"] if len(run) > 3 else map(str, run))]
+    several = "Layer" if len(ordered) == 1 else "Layers"
+    return f"{several} {names[0]}" if len(names) == 1 else f"{several} {', '.join(names[:-1])} and {names[-1]}"
 
 def say_ties(layers: Sequence[int]) -> str:
     "Ties are called ties."
