@@ -772,7 +772,8 @@ HOSTILE = "<!--<script>`$x_{</script><img src=x onerror=\"document.title='hacked
 
 def _hostile_copy(run: Run, folder: str | Path) -> Path:
     "The run as a stranger could hand it over. Only tests call it."
-    made, results, p = Path(shutil.copytree(run.folder, folder)), run.results, list(run.results.predictives)[-1]
+    made, results = Path(shutil.copytree(run.folder, folder)), run.results
+    p = list(results.predictives)[-1] if len(results.predictives) > 1 else ""  # the first is known by its name
     renamed = lambda by_set: replace(
         by_set, groups={HOSTILE + str(i) if i == 0 else k: v for i, (k, v) in enumerate(by_set.groups.items())}
     )
@@ -807,4 +808,7 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
         "seconds": {HOSTILE: 1.0},
     }
     write_json(made / "environment.json", env)
+    if run.examples:
+        row = dict.fromkeys(("text", "label", "answer"), HOSTILE) | {"row": 0, "map": 0.9, "bayesian": 0.5}
+        write_json(made / "examples.json", {"prompt": HOSTILE, "doubted": {HOSTILE: [row]}})
     return made
