@@ -1035,9 +1035,11 @@ def load_adapter(
     return as_classifier(peft_model, processor, classes)
 
 def _answers_of(model: nn.Module, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-    "Weights of an adapter of a whole language model, with the rows of its head that are the answers'."
+    """Weights of an adapter of a whole language model, with the rows of its head that are the answers': those of B, and
+    of the head itself, which PEFT saves with an adapter of it."""
     ids, whole = list(getattr(model, "answer_ids", ())), getattr(model, "vocabulary", None)
-    of_head = [f"base_model.model.{h}.lora_B.weight" for h in (head_names(model) if ids else ())]
+    parts = ("lora_B.weight", "base_layer.weight", "base_layer.bias")
+    of_head = [f"base_model.model.{h}.{part}" for h in (head_names(model) if ids else ()) for part in parts]
     return {k: t[ids] if k in of_head and len(t) == whole else t for k, t in saved.items()}
 
 def _read_adapter(folder: Path, fail: Callable) -> tuple[LoraConfig, dict[str, Tensor], dict]:
