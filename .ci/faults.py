@@ -366,7 +366,7 @@ def data(config, wanted, whole, scratch):
             "dataset" in str(found) or "_size" in str(found) or "label" in str(found)
         )
         if isinstance(found, tuple):
-            told = {k: v["images"] for k, v in found[1]["duplicates"].items() if v["images"]}
+            told = {k: v["examples"] for k, v in found[1]["duplicates"].items() if v["examples"]}
         cases.append(
             {
                 "kind": "data",
