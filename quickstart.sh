@@ -30,7 +30,7 @@ if [ "${1:-}" = test ]; then
     # two notebooks at a time, one thread each: two threads each on two cores are many times slower
     shared=$(mktemp -d)  # one pretrained demo base for all notebooks
     trap 'rm -rf "$shared"' EXIT
-    export BAYES_LORA_LAYERS_SHARED="$shared" BAYES_LORA_LAYERS_CHECK_TYPES=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    export BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     nbdev_test --n_workers 2 --timing
     exit
 fi
