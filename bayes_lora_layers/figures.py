@@ -10,7 +10,7 @@ __all__ = ['COLOURS', 'DASHES', 'LOOK', 'WAYS', 'LOOKS', 'style', 'gain_label', 
 # %% ../nbs/11_figures.ipynb #fa9f5280
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,6 +64,7 @@ class Panel:
     gains: pd.DataFrame  # from `layer_gains`
     full: float  # gain of all layers together
     temperature: float  # gain of temperature scaling
+    names: Mapping[int, str] = field(default_factory=dict)  # of layers that are not called by their number
 
 def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
     "Layers by gain, best on top, with intervals and reference lines; `title` is that of the metric."
@@ -77,7 +78,7 @@ def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
                 xlabel=gain_label(title, "positive: better calibrated"),
                 ylabel="layer",
                 yticks=at,
-                yticklabels=panel.gains.layer,
+                yticklabels=[panel.names.get(l, l) for l in panel.gains.layer],
             )
             ax.locator_params(axis="x", nbins=6)
         _legend(fig, axes.values())

@@ -69,8 +69,9 @@ def conclude(folder: str | Path) -> Told:
 def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
     "Gains of the layers under each predictive."
     gain = lambda scored: scored.delta[metric].estimate
+    names = {} if results.head is None else {results.head: "head"}
     return {
-        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature))
+        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), names)
         for p, sets in results.predictives.items()
     }
 

@@ -116,6 +116,11 @@ class Results:
     def classes(self) -> int: return len(self.class_names)
 
     @property
+    def head(self) -> int | None:
+        "The number of the layer that is the head, where it was adapted."
+        return next((l for l, name in zip(self.layers, self.layer_names) if name == "head"), None)
+
+    @property
     def unit(self) -> str:
         "What an example is called."
         return UNITS[self.task]

@@ -44,23 +44,24 @@ def with_interval(gain: Interval) -> str:
     "A gain and its interval."
     return f"{signed(gain.estimate)} [{signed(gain.low)}, {signed(gain.high)}]"
 
-def say_layers(layers: Sequence[int]) -> str:
-    "Layer 3, layers 3, 4 and 9, or layers 0 to 11, at the start of a sentence."
-    runs, ordered = [], sorted(layers)
+def say_layers(layers: Sequence[int], head: int | None = None) -> str:
+    "Layer 3, layers 3, 4 and 9, layers 0 to 11, or layers 0 and 1 and the head, at the start of a sentence."
+    runs, ordered = [], sorted(l for l in layers if l != head)
     for l in ordered:
         if runs and l == runs[-1][-1] + 1: runs[-1].append(l)
         else: runs.append([l])
     # four and more in a row are told by their ends
     names = [n for run in runs for n in ([f"{run[0]} to {run[-1]}"] if len(run) > 3 else map(str, run))]
-    several = "Layer" if len(ordered) == 1 else "Layers"
-    return f"{several} {names[0]}" if len(names) == 1 else f"{several} {', '.join(names[:-1])} and {names[-1]}"
+    if not names: return "The head"
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{'Layer' if len(ordered) == 1 else 'Layers'} {listed}" + (" and the head" if head in layers else "")
 
-def say_ties(layers: Sequence[int]) -> str:
+def say_ties(layers: Sequence[int], head: int | None = None) -> str:
     "Ties are called ties."
     return (
-        f"{say_layers(layers)} cannot be told apart."
+        f"{say_layers(layers, head)} cannot be told apart."
         if len(layers) > 1
-        else f"{say_layers(layers)} leads beyond doubt."
+        else f"{say_layers(layers, head)} leads beyond doubt."
     )
 
 # %% ../nbs/10_verdict.ipynb #50612d7a
@@ -94,7 +95,7 @@ def say_temperature(results: Results, predictive: str, metric: str = "") -> str:
     said = []
     for kind, (one, several, what) in words.items():
         layers = [l for l, found in kinds.items() if found == kind]
-        if layers: said.append(f"{say_layers(layers)} {_verb(layers, one, several)} {what}.")
+        if layers: said.append(f"{say_layers(layers, results.head)} {_verb(layers, one, several)} {what}.")
     return " ".join(said)
 
 # %% ../nbs/10_verdict.ipynb #32d7abc4
@@ -170,6 +171,8 @@ class _Question:
         "The set that validation chose; else the best layer on the test split."
         return self.sets.recommended or max(self.alone, key=lambda s: s.delta[self.metric].estimate)
 
+    def say(self, layers: Sequence[int]) -> str: return say_layers(layers, self.results.head)
+
     @property
     def units(self) -> str: return f"{self.results.unit}s"
 
@@ -177,7 +180,7 @@ class _Question:
     def gain(self) -> Interval: return self.judged.delta[self.metric]
 
     @property
-    def notes(self) -> str: return " ".join(_notes(self.sets))
+    def notes(self) -> str: return " ".join(_notes(self.sets, self.results.head))
 
     @property
     def wide(self) -> str:
@@ -213,7 +216,7 @@ def _chosen_too_wide(q: _Question) -> Verdict | None:
     if not chosen or not _too_wide(chosen): return None
     loses = _verb(chosen.layers, "loses", "lose")
     answer = (
-        f"{say_layers(chosen.layers)}, chosen on the validation {q.units}, {loses} accuracy on the test {q.units}:"
+        f"{q.say(chosen.layers)}, chosen on the validation {q.units}, {loses} accuracy on the test {q.units}:"
         f" {with_interval(chosen.delta['accuracy'])}."
     )
     return Verdict("too wide", (), answer, q.wide)
@@ -223,7 +226,7 @@ def _surely_gains(q: _Question) -> Verdict | None:
     if not chosen or chosen.delta[q.metric].low <= 0: return None
     by_temperature = signed(q.results.temperature.delta[q.metric].estimate)
     answer = (
-        f"Make {say_layers(chosen.layers).lower()} Bayesian: {q.name} improves by {with_interval(q.gain)}, and"
+        f"Make {q.say(chosen.layers).lower()} Bayesian: {q.name} improves by {with_interval(q.gain)}, and"
         f" temperature scaling alone by {by_temperature}."
     )
     size = (
@@ -270,7 +273,7 @@ def _who(q: _Question) -> str:
         else f"{ahead} (on the validation {q.units} no {_tried(q)} improved it and kept accuracy)"
     )
     layers = q.judged.layers
-    return f"{say_layers(layers).lower()}, {how}, {_verb(layers, 'changes', 'change')}"
+    return f"{q.say(layers).lower()}, {how}, {_verb(layers, 'changes', 'change')}"
 
 def _by(q: _Question) -> str:
     "Where a set was chosen by another metric than it is judged by, that one."
@@ -294,14 +297,14 @@ def _beyond(q: _Question, chosen: Scored) -> str:
     )
     found, do = beyond_temperature(chosen, q.metric, q.smallest), _verb(layers, "does", "do")
     if found == "no more":
-        return f"{say_layers(layers)} {do} no more than a temperature, to within {q.smallest}: {told}"
+        return f"{q.say(layers)} {do} no more than a temperature, to within {q.smallest}: {told}"
     if found == "unknown":
         return (
-            f"Whether {say_layers(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test {q.units}"
+            f"Whether {q.say(layers).lower()} {do} more than a temperature, {q.results.n_test:,} test {q.units}"
             f" cannot tell: {told}"
         )
     more = " and ".join(title_of(m) for m in judged_in(q.metric) if matters(left[m], q.smallest))
-    return f"{say_layers(layers)} {do} more than a temperature in {more}: {told}"
+    return f"{q.say(layers)} {do} more than a temperature in {more}: {told}"
 
 def _price(results: Results, chosen: Scored) -> str:
     at = [results.layers.index(l) for l in chosen.layers]
@@ -321,7 +324,7 @@ def _other_leader(q: _Question) -> str:
         " that reached as much."
     )
 
-def _notes(sets) -> list[str]:
+def _notes(sets, head: int | None) -> list[str]:
     notes, harmful = [], [l for l, s in sets.alone.items() if _too_wide(s)]
     if _too_wide(sets.full):
         notes.append(
@@ -329,7 +332,7 @@ def _notes(sets) -> list[str]:
         )
     if harmful and len(harmful) < len(sets.alone):
         notes.append(
-            f"{say_layers(harmful)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than"
+            f"{say_layers(harmful, head)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than"
             f" {ACCURACY_LOSS:.0%}."
         )
     return notes
@@ -351,12 +354,13 @@ def headline(results: Results, predictive: str, metric: str = "") -> list[str]:
         "too wide": "the posterior is too wide; tried",
         "no layer helps": "no layer helps; tried",
     }
+    best = "the head" if lead.layer == results.head else int(lead.layer)
     gain, accuracy = with_interval(shown.delta[metric]), signed(shown.delta["accuracy"].estimate)
     return [
-        f"{predictive}: {what[verdict.kind]}: {say_layers(shown.layers).lower()}",
+        f"{predictive}: {what[verdict.kind]}: {say_layers(shown.layers, results.head).lower()}",
         (
             f"delta {title_of(metric)}: {gain}, from {results.map[metric]:.4f} at the MAP; accuracy {accuracy}; best"
-            f" single layer: {int(lead.layer)} with {signed(lead.gain)}"
+            f" single layer: {best} with {signed(lead.gain)}"
         ),
         f"temperature scaling: {with_interval(results.temperature.delta[metric])}",
     ]
@@ -431,7 +435,7 @@ def _conclusions(run: Run, predictive: str) -> Conclusions:
         best_layer=ranking[0],
         ranking=tuple(ranking),
         tied=tuple(tied),
-        ties=say_ties(tied),
+        ties=say_ties(tied, results.head),
         temperature=say_temperature(results, predictive),
         ranks=ranks,
         correlation={m: correlations(results, predictive, m) for m in _with(("ece", "nll"), own)},
