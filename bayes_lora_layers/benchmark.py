@@ -120,7 +120,7 @@ def random_text_classifier(
     layers: int = 6,
     width: int = 384,
     heads: int = 12,
-    tokens: int = 12,  # of each text; CLINC150's have ten on average
+    tokens: int = 12,  # of each text
     rank: int = 8,
     texts: int = 64,
     confidence: float = 0.9,  # mean largest probability

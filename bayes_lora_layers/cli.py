@@ -28,6 +28,7 @@ import yaml
 
 # %% ../nbs/13_cli.ipynb #bfc03990
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough examples": 11, "too wide": 12}
+EXIT_CODES["not enough images"] = EXIT_CODES["not enough examples"]  # as it was called
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
 # %% ../nbs/13_cli.ipynb #1235b604

@@ -87,7 +87,7 @@ def digits_parts(
 FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}  # how each is read
 
 def read_source(
-    name: str,  # Hub name, or path of a local folder or file
+    name: str,  # Hub name, or path of a local folder or file; `name:configuration` where there are several
 ) -> DatasetDict:
     """All splits of a data set. Raises `ValueError` naming the source when it is neither readable on disk nor a Hub
     data set."""
@@ -98,11 +98,12 @@ def read_source(
             return datasets.load_dataset(FILES[folder.suffix], data_files=name, **options)
         if folder.is_dir() and not any(p.suffix in FILES for p in folder.rglob("*")):
             return datasets.load_dataset("imagefolder", data_dir=name)
-        return datasets.load_dataset(name)
+        source, _, configuration = (name, "", "") if folder.exists() else name.partition(":")
+        return datasets.load_dataset(source, configuration or None)
     except Exception as e:
         kinds = (
-            "'digits', a Hub data set such as 'uoft-cs/cifar100' or 'clinc/clinc_oos', a folder with Parquet, CSV or"
-            " JSON files or one folder of images for each class, or one such file"
+            "'digits', a Hub data set such as 'uoft-cs/cifar100' or 'clinc/clinc_oos:plus', a folder with Parquet, CSV"
+            " or JSON files or one folder of images for each class, or one such file"
         )
         raise ValueError(
             f"dataset={name!r} cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]}); expected {kinds}"
@@ -140,7 +141,7 @@ def find_columns(
         return Columns(task, {"image": found["image"][0]}, _label_column(features, label_column, kinds))
     if task == "choice" and found["choice"]:
         label = label_column or next((k for k in ANSWERS if k in features), "")
-        question = list(text_columns) or [k for k in ("question", "stem", "ctx") if k in features]
+        question = list(text_columns) or [k for k in ("question", "question_stem", "stem", "ctx") if k in features]
         if not label or not question:
             raise ValueError(
                 f"dataset has choices in {found['choice'][0]!r}, but its columns {kinds} name no"

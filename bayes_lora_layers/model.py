@@ -48,7 +48,7 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from bayes_lora_layers.inputs import (
-    CHOICES, Batch, Inputs, QuestionProcessor, TextProcessor, collated, _word_tokenizer, process, trial_inputs,
+    CHOICES, Batch, Inputs, QuestionProcessor, TextProcessor, collated, _word_tokenizer, process, task_of, trial_inputs,
 )
 from bayes_lora_layers.files import (
     SEAL,
@@ -366,8 +366,7 @@ def _unusual(m: LoraLayer) -> str:
 def example_input(network: nn.Module, processor) -> Inputs:
     "One example as the processor would hand it to the network, on the network's device and in its precision."
     p = next(network.parameters())
-    images = not isinstance(processor, (TextProcessor, QuestionProcessor))
-    example = [PILImage.new("RGB", (32, 32))] if images else processor.examples[:1]
+    example = [PILImage.new("RGB", (32, 32))] if task_of(processor) == "image" else processor.examples[:1]
     return process(processor, example).to(p.device, p.dtype)
 
 # %% ../nbs/02_model.ipynb #5eb94b65
@@ -537,7 +536,7 @@ def as_classifier(
     names = {p for s in sites for p in s.parameters}
     for n, p in network.named_parameters(): p.requires_grad_(n in names)
     blocks = tuple(block_names(network))
-    heads = {".".join(s.name.split(".")[:4]) for s in sites if s.layer == len(blocks)}
+    heads = {INSIDE + s.name.removeprefix(INSIDE).split(".")[0] for s in sites if s.layer == len(blocks)}
     classifier = Classifier(network, processor, tuple(classes), sites, blocks, head=next(iter(heads), ""))
     return replace(classifier, reads=find_reads(classifier))
 
@@ -752,9 +751,7 @@ def _load_image_model(model: str, classes: Sequence[str], image_size: int) -> tu
         )
     return network, processor
 
-def _load_text_model(
-    model: str, classes: Sequence[str], max_length: int, template: str = ""
-) -> tuple[nn.Module, TextProcessor]:
+def _load_text_model(model: str, classes: Sequence[str], max_length: int) -> tuple[nn.Module, TextProcessor]:
     folder, options = _gguf(model)
     config = _named(AutoConfig.from_pretrained(folder, **options), classes)
     refuse_unknown(config)
@@ -763,7 +760,7 @@ def _load_text_model(
     config.pad_token_id = tokenizer.pad_token_id
     network = _with_news(
         *AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **_safely(options)
+            folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **_weights(options)
         )
     )
     _same_vocabulary(network, tokenizer)
@@ -782,7 +779,7 @@ def _load_language_model(
         )
     tokenizer = _tokenizer(folder, options)
     processor = QuestionProcessor(tokenizer, _readable(config, tokenizer, max_length), tuple(answers), template)
-    network = AutoModelForCausalLM.from_pretrained(folder, config=config, **_safely(options))
+    network = AutoModelForCausalLM.from_pretrained(folder, config=config, **_weights(options))
     _same_vocabulary(network, tokenizer)
     return answers_only(_in_float32(network), processor.answer_ids), processor
 
@@ -797,13 +794,14 @@ def _named(config, classes: Sequence[str]):
     return config
 
 def _gguf(model: str) -> tuple[str, dict]:
-    "Where transformers finds a model, and what it has to be told when that is a GGUF file."
-    path = Path(model)
-    if path.suffix == ".gguf": return str(path.parent), {"gguf_file": path.name}
+    """Where transformers finds a model, and what it is told: to run no code that comes with it, and the name of a GGUF
+    file."""
+    path, safe = Path(model), {"trust_remote_code": False}
+    if path.suffix == ".gguf": return str(path.parent), {**safe, "gguf_file": path.name}
     found = [] if (path / "config.json").exists() else list(path.glob("*.gguf"))
-    return model, {"gguf_file": found[0].name} if len(found) == 1 else {}
+    return model, {**safe, "gguf_file": found[0].name} if len(found) == 1 else safe
 
-def _safely(options: dict) -> dict: return options or {"use_safetensors": True, "trust_remote_code": False}
+def _weights(options: dict) -> dict: return options if "gguf_file" in options else {**options, "use_safetensors": True}
 
 def _tokenizer(folder: str, options: dict):
     "With a token to pad with: the end of text where there is none of its own. Attention never sees it."
@@ -857,7 +855,8 @@ def load_base(
     torch.manual_seed(seed)
     try:
         if task == "image": return _load_image_model(model, classes, image_size)
-        return (_load_text_model if task == "text" else _load_language_model)(model, classes, max_length, template)
+        if task == "text": return _load_text_model(model, classes, max_length)
+        return _load_language_model(model, classes, max_length, template)
     except Exception as e:
         if type(e) is ValueError and str(e).startswith(("model:", "template=", "max_length=")): raise
         reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"

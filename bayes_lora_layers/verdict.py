@@ -471,7 +471,8 @@ def _about_sets(run: Run) -> dict[str, dict[str, pd.DataFrame]]:
 
 # %% ../nbs/10_verdict.ipynb #0752562b
 def _to_json(summary: Summary) -> dict:
-    "As it stands in the file; this and its inverse are the only ones that know its keys."
+    """As it stands in the file. Its keys are known here, in the inverse, and to `explain`, which must not wait for
+    torch."""
     found = {
         "schema": 4,
         "metric": summary.metric,
