@@ -28,7 +28,6 @@ import yaml
 
 # %% ../nbs/13_cli.ipynb #bfc03990
 EXIT_CODES = {"layers": 0, "no layer helps": 10, "not enough examples": 11, "too wide": 12}
-EXIT_CODES["not enough images"] = EXIT_CODES["not enough examples"]  # as it was called
 FAILED, WRONG_CALL, INTERRUPTED = 1, 2, 130
 
 # %% ../nbs/13_cli.ipynb #1235b604
@@ -169,13 +168,14 @@ def explain(args: argparse.Namespace) -> int:
     if args.predictive not in (None, *found):
         raise ValueError(f"predictive={args.predictive!r}; expected one out of {list(found)}")
     asked = {p: s for p, s in found.items() if args.predictive in (None, p)}
+    kind = lambda s: s["verdict"]["kind"].replace("images", "examples")  # as one of them was called
     if args.json:
-        code = lambda s: EXIT_CODES[s["verdict"]["kind"]]
+        code = lambda s: EXIT_CODES[kind(s)]
         beside = lambda s: {"exit_code": code(s), "ranking": s["ranking"], "ties": s["ties"]["layers"]}
-        print(json.dumps({p: {**s["verdict"], **beside(s)} for p, s in asked.items()}, indent=1))
+        print(json.dumps({p: {**s["verdict"], "kind": kind(s), **beside(s)} for p, s in asked.items()}, indent=1))
     else:
         for s in asked.values(): print("\n" + "\n".join(map(printable, [*s["headline"], s["verdict"]["text"]])))
-    return EXIT_CODES[next(iter(asked.values()))["verdict"]["kind"]]
+    return EXIT_CODES[kind(next(iter(asked.values())))]
 
 def compare(args: argparse.Namespace) -> int:
     "Put finished runs side by side."
