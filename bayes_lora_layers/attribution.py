@@ -23,7 +23,9 @@ from .intervals import Gains, Interval, concordance, paired_gains
 from .metrics import Scores, standard_metrics
 from .predictions import Predicted, values_of_sets
 from .results import Results, Run, read_run
-from .sets import ACCURACY_LOSS, interaction_weights, order_weights, set_sizes, shapley_weights
+from bayes_lora_layers.sets import (
+    ACCURACY_LOSS, interaction_weights, layers_of, order_weights, say_player, set_sizes, shapley_weights,
+)
 
 # %% ../nbs/10_attribution.ipynb #ce7b8aa7
 def layer_gains(
@@ -119,20 +121,20 @@ def shapley_values(
     run: Run,
     gains: Gains,  # from `set_gains`
 ) -> pd.DataFrame:
-    """Rows `layer`, `value`, `low`, `high` (95 percent) and, from random orders, the `sampling_error` of the value; in
-    layer order."""
-    layers, orders = list(run.results.layers), run.predictions.orders
-    error, weights = np.zeros(len(layers)), None
+    """Rows `layer` (or block, as in "0 to 2"), `value`, `low`, `high` (95 percent) and, from random orders, the
+    `sampling_error` of the value; in layer order."""
+    players, orders = run.results.players, run.predictions.orders
+    error, weights = np.zeros(len(players)), None
     if orders is not None:
         orders = orders.numpy()
-        # a step for each player of each order, then by player: [o, l + 1] -> [o, l]
+        # a step for each player of each order, then by player: [o, p + 1] -> [o, p]
         steps = np.take_along_axis(np.diff(gains.estimate.reshape(len(orders), -1)), orders.argsort(1), axis=1)
         error, weights = steps.std(0) / len(orders) ** 0.5, order_weights(orders)
-    found = gains.combined((shapley_weights(len(layers)) if weights is None else weights).T)
+    found = gains.combined((shapley_weights(len(players)) if weights is None else weights).T)
     half = 1.96 * np.hypot(found.error, error)
     return pd.DataFrame(
         {
-            "layer": layers,
+            "layer": list(map(say_player, players)),
             "value": found.estimate,
             "low": found.estimate - half,
             "high": found.estimate + half,
@@ -141,10 +143,11 @@ def shapley_values(
     )
 
 def interactions(run: Run, gains: Gains) -> pd.DataFrame | None:
-    "Rows `a`, `b`, `value`, `low`, `high` for every pair of layers; None from random orders."
+    "Rows `a`, `b`, `value`, `low`, `high` for every pair of layers (or blocks); None from random orders."
     if run.predictions.orders is not None: return None
-    found = gains.combined(interaction_weights(len(run.results.layers)).T)
-    a, b = np.array(list(combinations(run.results.layers, 2))).reshape(-1, 2).T  # [2, pairs]
+    players = list(map(say_player, run.results.players))
+    found = gains.combined(interaction_weights(len(players)).T)
+    a, b = np.array(list(combinations(players, 2))).reshape(-1, 2).T  # [2, pairs]
     half = 1.96 * found.error
     return pd.DataFrame(
         {"a": a, "b": b, "value": found.estimate, "low": found.estimate - half, "high": found.estimate + half}
@@ -155,13 +158,13 @@ def front(
     run: Run,
     metric: str = "",  # empty for the run's own
 ) -> pd.DataFrame:
-    """One row for each size and way of choosing (`best` or `greedy`): layers, validation gain, test gain with interval,
-    stochastic weights and share of blocks that a sample repeats."""
+    """One row for each number of layers (or of blocks of them) and way of choosing (`best` or `greedy`): layers, how
+    many, validation gain, test gain with interval, stochastic weights and share of the depth that a sample repeats."""
     r, metric = run.results, metric or run.results.config.metric
     values = values_of_sets(scored_sets(run, "validation"), metric, r.n_validation, r.config.bins)
     gain = standard_metrics()[metric].sign * (values[metric][0] - values[metric])
     validated = np.where(values["accuracy"] >= values["accuracy"][0] - ACCURACY_LOSS, gain, -np.inf)
-    kept = {key: m for key, m in _best_sets(validated, len(r.layers)).items() if np.isfinite(validated[m])}
+    kept = {key: m for key, m in _best_sets(validated, len(r.players)).items() if np.isfinite(validated[m])}
     if not kept:
         return pd.DataFrame(columns=["way", "size", "layers", "validated", "gain", "low", "high", "weights", "repeats"])
     packed = scored_sets(run).scores.numpy()
@@ -172,22 +175,23 @@ def front(
         run.counts(),
     )
     rows = []
-    for ((way, size), m), interval in zip(kept.items(), gains.intervals()):
-        inside = [p for p in range(len(r.layers)) if m >> p & 1]
+    for ((way, _), m), interval in zip(kept.items(), gains.intervals()):
+        layers = layers_of(r.players, m)
+        inside = [r.layers.index(l) for l in layers]
         rows.append({
-            "way": way, "size": size, "layers": [r.layers[p] for p in inside], "validated": validated[m],
+            "way": way, "size": len(layers), "layers": layers, "validated": validated[m],
             "gain": interval.estimate, "low": interval.low, "high": interval.high,
             "weights": sum(r.parameters[p] for p in inside), "repeats": 1 - inside[0] / len(r.layers),
         })
     return pd.DataFrame(rows)
 
 # %% ../nbs/10_attribution.ipynb #9e8e2f3f
-def _best_sets(value: Float[np.ndarray, "m"], layers: int) -> dict[tuple[str, int], int]:
-    "Of each size the best set, and the one that adding the best next layer arrives at, as bits."
-    sizes, mask = set_sizes(range(2 ** layers)), 0
-    chosen = {("best", k): int(np.flatnonzero(sizes == k)[value[sizes == k].argmax()]) for k in range(1, layers + 1)}
-    for k in range(1, layers + 1):
-        mask |= 1 << max((p for p in range(layers) if not mask >> p & 1), key=lambda p: value[mask | 1 << p])
+def _best_sets(value: Float[np.ndarray, "m"], players: int) -> dict[tuple[str, int], int]:
+    "Of each size the best set, and the one that adding the best next player arrives at, as bits."
+    sizes, mask = set_sizes(range(2 ** players)), 0
+    chosen = {("best", k): int(np.flatnonzero(sizes == k)[value[sizes == k].argmax()]) for k in range(1, players + 1)}
+    for k in range(1, players + 1):
+        mask |= 1 << max((p for p in range(players) if not mask >> p & 1), key=lambda p: value[mask | 1 << p])
         chosen["greedy", k] = mask
     return chosen
 
@@ -227,12 +231,12 @@ def shapley_by_prior(
     run: Run,
     metric: str,  # one that follows from sums
 ) -> pd.DataFrame:
-    "Shapley value of each layer (rows) under each prior precision (columns), from all sets and the plain metric."
+    "Shapley value of each layer or block (rows) under each prior precision (columns), from all sets and the plain metric."
     r, sign = run.results, standard_metrics()[metric].sign
     values = [sums.metrics(r.n_test)[metric] for sums in scored_sets(run).sums.each()]
-    weights = shapley_weights(len(r.layers))
+    weights = shapley_weights(len(r.players))
     by_prior = {name: weights @ (sign * (v[0] - v)) for name, v in zip(r.priors.names, values)}
-    return pd.DataFrame(by_prior, index=pd.Index(r.layers, name="layer"))
+    return pd.DataFrame(by_prior, index=pd.Index(map(say_player, r.players), name="layer"))
 
 # %% ../nbs/10_attribution.ipynb #8ff42c06
 PREDICTORS = ("depth", "curvature_trace", "effective_dimension", "lora_norm", "mean_logit_variance")

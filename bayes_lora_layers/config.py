@@ -71,6 +71,7 @@ class Config:
     samples: int = 30  # weight samples of the sampled predictive
     link_draws: int = 128  # logit draws of the linearised predictive
     subsets: int = 65536  # score every set of layers when at most so many, else random orders; 0 for neither
+    players: int = 0  # blocks of neighbouring layers that take the place of layers in these sets; 0 for single layers
     bins: int = 15  # of calibration errors
     metric: str = "ece"  # what ranks layers, chooses sets and decides: 'ece', 'adaptive_ece', 'nll' or 'brier'
     bootstrap: int = 2000  # resamples behind every interval
@@ -210,6 +211,7 @@ CONSTRAINTS = {
     "predictives": several("linearised", "sampled", at_least=1),
     "samples": COUNT,
     "link_draws": Constraint(lambda v: 4 <= v <= 100_000 and v % 2 == 0, "an even number from 4 to 100000"),
+    "players": Constraint(lambda v: v == 0 or 2 <= v <= MOST_LAYERS, f"0, or an integer from 2 to {MOST_LAYERS}"),
     "subsets": integer(0, 65536),
     "bins": integer(1, 10_000),
     "metric": choice(*RANKING),
@@ -241,6 +243,7 @@ BETWEEN = {  # what a parameter must be beside the others: config -> bool
     "test_noise": Constraint(
         lambda c: c.task in ("auto", "image") or not c.test_noise, "0 with a task of texts, which have no pixels"
     ),
+    "players": Constraint(lambda c: not c.players or c.subsets > 0, "0 with subsets=0, which scores no sets"),
     "lora_dropout": Constraint(
         lambda c: "mc-dropout" not in c.baselines or c.lora_dropout > 0,
         "a positive number with baselines=['mc-dropout']",

@@ -21,7 +21,7 @@ from .files import script_json
 from .metrics import temperature_scale
 from .predict import pack_scores
 from .results import Run
-from .sets import SetSums, set_sums
+from .sets import SetSums, find_players, layers_of, set_sums
 from .verdict import ANALYSED, read_set_gains
 
 # %% ../nbs/11_explorer.ipynb #90e16b9a
@@ -31,20 +31,23 @@ class Shown:
     keys: tuple[tuple[int, ...], ...] | None  # positions of each set; None for all, by bits
     priors: tuple[tuple[str, list[float]], ...]  # name and prior precision of each layer, the run's own first
     sums: tuple[SetSums, ...]  # by prior
+    every: bool  # whether all sets of players are among them, at the beginning
 
 def shown_sets(run: Run, predictive: str, every: bool = True) -> Shown:
-    """All sets under all priors where the sweep scored them (linearised, at most 16 layers); else, and when not
-    `every`, the named ones under the priors that were computed."""
+    """All sets under all priors where the sweep scored them (linearised, at most 16 layers), those of blocks of layers
+    before the named ones; else, and when not `every`, the named ones under the priors that were computed."""
     results, predicted = run.results, run.predictions.test.predicted[predictive]
     priors = (("run", list(results.prior_precision)),)
     if predictive == "linearised" and results.priors:
         priors = tuple(zip(results.priors.names, map(list, results.priors.values)))
-    if every and predicted.sums is not None and run.predictions.orders is None:
-        return Shown(None, priors, tuple(predicted.sums.each()))
+    scored = every and predicted.sums is not None and run.predictions.orders is None
+    if scored and not results.in_blocks: return Shown(None, priors, tuple(predicted.sums.each()), True)
     keys = ((), *(s.positions for s in run.predictions.sets[predictive].values()))
-    return Shown(
-        keys, priors, tuple(set_sums(s, results.config.bins) for s in _named_scores(run, predictive, len(priors)))
-    )
+    sums = [set_sums(s, results.config.bins) for s in _named_scores(run, predictive, len(priors))]
+    if not scored: return Shown(keys, priors, tuple(sums), False)
+    blocks = find_players(range(len(results.layers)), results.config.players)
+    of_blocks = [tuple(layers_of(blocks, m)) for m in range(2 ** len(blocks))]
+    return Shown((*of_blocks, *keys), priors, tuple(map(SetSums.joined, zip(predicted.sums.each(), sums))), True)
 
 # %% ../nbs/11_explorer.ipynb #69915e4d
 def _named_scores(run: Run, predictive: str, priors: int) -> Float[torch.Tensor, "g m n 3"]:
@@ -146,7 +149,7 @@ def _check_alike(label: str, mine, first) -> None:
 def _packed(run: Run, label: str, predictive: str) -> dict:
     "One predictive of one run; of more sums than `MOST` only those of the named sets."
     sets, scored, adapted = shown_sets(run, predictive), run.results.predictives[predictive], run.results.layers
-    if sets.keys is None and sets.sums[0].count.numel() * 4 > MOST: sets = shown_sets(run, predictive, every=False)
+    if sets.every and sets.sums[0].count.numel() * 4 > MOST: sets = shown_sets(run, predictive, every=False)
     positions = lambda s: [adapted.index(l) for l in s.layers]
     ends = lambda s: {m: [s.delta[m].low, s.delta[m].high] for m in ANALYSED}
     priors = _merged(sets)
@@ -155,7 +158,7 @@ def _packed(run: Run, label: str, predictive: str) -> dict:
         "predictive": predictive,
         "keys": None if sets.keys is None else [",".join(map(str, k)) for k in sets.keys],
         "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values()},
-        "ends": _packed_ends(run) if sets.keys is None else "",
+        "ends": _packed_ends(run, len(sets.sums[0])) if sets.every else "",
         "sums": [p["text"] for p in priors],
         "priors": [
             {"name": "; ".join(p["names"]), "value": p["each"][0] if len(set(p["each"])) == 1 else None} for p in priors
@@ -172,11 +175,12 @@ def _merged(sets: Shown) -> list[dict]:
         if name in PRIORS: same["names"].append(PRIORS[name])
     return priors
 
-def _packed_ends(run: Run) -> str:
-    "Interval ends of the gains of all sets; empty when they were not analysed."
+def _packed_ends(run: Run, sets: int) -> str:
+    "Interval ends of the gains of all sets of players, before sets that have theirs elsewhere; empty when not analysed."
     found = read_set_gains(run.folder)
     if found is None: return ""
-    ends = np.stack([np.stack(found[m])[1:] for m in ANALYSED]).astype(np.float32)
+    ends = np.stack([np.stack(found[m])[1:] for m in ANALYSED]).astype(np.float32)  # [metrics, 2, sets]
+    ends = np.pad(ends, ((0, 0), (0, 0), (0, sets - ends.shape[2])), constant_values=np.nan)
     return base64.b64encode(zlib.compress(ends.tobytes(), 9)).decode()
 
 # %% ../nbs/11_explorer.ipynb #de270b31

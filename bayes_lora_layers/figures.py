@@ -225,9 +225,10 @@ def plot_sets(
     shares: pd.DataFrame,  # from `shapley_values`
     title: str,  # of the metric
     temperature: float,  # gain of temperature scaling
+    layers: int,  # with LoRA
     weights: int,  # LoRA weights of a layer
 ) -> Figure:
-    "Gain of the best and greedy sets by size, and Shapley values of the layers."
+    "Gain of the best and greedy sets by size, and Shapley values of the layers or of blocks of them."
     with style():
         fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.4), layout="constrained")
         for way, (marker, offset, label) in WAYS.items():
@@ -247,15 +248,16 @@ def plot_sets(
         left.axhline(
             temperature, color=COLOURS["temperature"], ls=DASHES["temperature"], lw=2, label="temperature scaling"
         )
-        left.set(xlabel=f"layers made Bayesian (of {len(shares)}; {weights:,} weights each)", ylabel=gain_label(title))
+        left.set(xlabel=f"layers made Bayesian (of {layers}; {weights:,} weights each)", ylabel=gain_label(title))
         left.xaxis.set_major_locator(plt.MaxNLocator(integer=True, nbins=12))
         _legend(fig, [left], 3)
-        right.bar(shares.layer, shares.value, color=COLOURS["layer"], alpha=0.8)
-        right.vlines(shares.layer, shares.low, shares.high, color="0.2", lw=1)
+        at = np.arange(len(shares))
+        right.bar(at, shares.value, color=COLOURS["layer"], alpha=0.8)
+        right.vlines(at, shares.low, shares.high, color="0.2", lw=1)
         right.axhline(0, color=COLOURS["map"], lw=1)
-        right.set(
-            xlabel="layer, from input to output", ylabel=f"Shapley value in delta {title}", xticks=_sparse(shares.layer)
-        )
+        right.set(xlabel="layer, from input to output", ylabel=f"Shapley value in delta {title}")
+        blocks = any(isinstance(name, str) for name in shares.layer)
+        right.set_xticks(_sparse(at), _sparse(shares.layer), rotation=40 if blocks else 0)
     return fig
 
 # %% ../nbs/11_figures.ipynb #6557fda9

@@ -275,10 +275,14 @@ class Examples(torch.utils.data.Dataset):
         return Inputs({**inputs.tensors, "pixel_values": torch.stack(list(map(add, rows, inputs["pixel_values"])))})
 
     @property
+    def lengths(self) -> Int[Tensor, "n"] | None:
+        "Tokens of each example; None where nothing is padded."
+        return None if self.inputs is None or self.inputs.mask is None else self.inputs.mask.sum(1)
+
+    @property
     def order(self) -> Int[Tensor, "n"]:
         "Rows by number of tokens; as they are where nothing is padded."
-        if self.inputs is None or self.inputs.mask is None: return torch.arange(len(self))
-        return self.inputs.mask.sum(1).argsort(stable=True)
+        return torch.arange(len(self)) if self.lengths is None else self.lengths.argsort(stable=True)
 
     def __len__(self) -> int: return len(self.labels)
 

@@ -50,6 +50,8 @@ from bayes_lora_layers.model import (
 )
 
 # %% ../nbs/06_predict.ipynb #7fc9d7e2
+CACHED = 1 << 19  # numbers that stay in a CPU's cache
+
 def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     """Where backward passes start and with how many directions: at the head's input when it has fewer features than
     classes (then with the head's weight `[c, d]`), else at the logits."""
@@ -57,12 +59,22 @@ def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     return (W, W.shape[1]) if W is not None and W.shape[1] < classes else (None, classes)
 
 def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
-    "Jacobian of a weight in its posterior's basis, flattened, in float32 or better."
-    return (
-        weight_jacobian(*posterior.rotate(name, grad, inp))
-        .flatten(2)
-        .to(torch.promote_types(grad.dtype, torch.float32))
-    )
+    "Jacobian of a weight in its posterior's basis, flattened."
+    return weight_jacobian(*posterior.rotate(name, grad, inp)).flatten(2)
+
+@contextmanager
+def _products_for(passes: torch.dtype):
+    """Products of float32 that are as exact as passes in this precision: after bfloat16, factors are rounded to it once
+    more and summed in float32, which hardware for it does several times as fast."""
+    before = torch.get_float32_matmul_precision()
+    if passes == torch.bfloat16: torch.set_float32_matmul_precision("medium")
+    try: yield
+    finally: torch.set_float32_matmul_precision(before)
+
+def _parts(Z: Float[Tensor, "n k p"]) -> list[slice]:
+    "Examples whose Jacobians stay in a CPU's cache while they are scaled and multiplied; all of them elsewhere."
+    few = max(CACHED // Z[0].numel(), 1) if Z.device.type == "cpu" else len(Z)
+    return [slice(i, i + few) for i in range(0, len(Z), few)]
 
 def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
     """The stochastic layers in groups, last first, whose Jacobians of one direction hold at most `numbers` values (or
@@ -109,16 +121,8 @@ def layer_covariances(
 ) -> LayerCovariances:
     """Covariances of all stochastic layers (l follows `posterior.layers`) from one backward pass. Raises
     `FloatingPointError` naming the layer."""
-    (W, k), n = _start(classifier), len(x)
-    total = torch.zeros(
-        len(prior_grid),
-        len(posterior.layers),
-        n,
-        k,
-        k,
-        dtype=torch.promote_types(classifier.dtype, torch.float32),
-        device=x.device,
-    )
+    (W, k), n, exact = _start(classifier), len(x), torch.promote_types(classifier.dtype, torch.float32)
+    total = torch.zeros(len(prior_grid), len(posterior.layers), n, k, k, dtype=exact, device=x.device)
     waiting, weights = {}, {}
     of_layer = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
 
@@ -129,11 +133,15 @@ def layer_covariances(
                 waiting.setdefault(name, Z.new_empty(n, k, Z.shape[2]))[:, first : first + Z.shape[1]] = Z
                 if first + Z.shape[1] < k: continue
                 Z = waiting.pop(name)
-            for g, prior in enumerate(prior_grid):
-                scaled = Z * posterior.variance(site, of_layer(prior, site.layer))[i].flatten().sqrt()
-                added = scaled @ scaled.transpose(1, 2)
-                total[g, posterior.layers.index(site.layer)] += added
-                if by_weight and g == 0: weights[name] = added
+            scales = [posterior.variance(site, of_layer(prior, site.layer))[i].flatten().sqrt() for prior in prior_grid]
+            if by_weight: weights[name] = total.new_empty(n, k, k)
+            for part in _parts(Z):
+                jacobian, ends = Z[part].to(exact), total[:, posterior.layers.index(site.layer), part]
+                for g, scale in enumerate(scales):
+                    scaled = jacobian * scale
+                    with _products_for(classifier.dtype): added = scaled @ scaled.transpose(1, 2)
+                    ends[g] += added
+                    if by_weight and g == 0: weights[name][part] = added
 
     whole = not rows or rows >= n * k
     for group in _layer_groups(posterior, 1 << 62 if whole else budget_bytes(x.device, memory_budget) // (4 * n * k)):
@@ -473,8 +481,6 @@ def order_scores(
     )
 
 # %% ../nbs/06_predict.ipynb #1ccd9fbb
-CACHED = 1 << 19  # numbers
-
 def _all_sets(logits: Float[Tensor, "n c"], changes: Float[Tensor, "l n c s"]) -> Float[Tensor, "m n c"]:
     half = len(changes) // 2
     low, high = (_sums_of_subsets(part) for part in (changes[:half], changes[half:]))

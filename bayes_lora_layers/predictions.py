@@ -47,7 +47,9 @@ from bayes_lora_layers.predict import (
     subset_probs,
     subset_scores,
 )
-from .sets import BySet, LayerSet, SetSums, choose_set, set_sizes, set_sums, sets_of
+from bayes_lora_layers.sets import (
+    BySet, LayerSet, SetSums, choose_set, find_players, layers_of, set_sums, sets_of,
+)
 
 # %% ../nbs/08_predictions.ipynb #e5da31b4
 def _added(): return field(default=None, metadata={"added": True})
@@ -172,13 +174,14 @@ class Plan:
     engine: str  # of the linearised predictive: 'reverse' or 'forward'
     sets: BySet[LayerSet]
     cuts: tuple[Cut, ...]
-    orders: Int[Tensor, "o l"] | None  # random orders of layers, when there are too many sets for all of them
+    players: list[tuple[int, ...]]  # blocks of positions that sets are made of
+    orders: Int[Tensor, "o p"] | None  # random orders of players, when there are too many sets for all of them
     device: torch.device
     room: Room
 
     @property
     def all_sets(self) -> bool:
-        "Whether every one of the `2^l` sets is scored."
+        "Whether every set of players is scored."
         return self.config.subsets > 0 and self.orders is None
 
     @property
@@ -209,10 +212,10 @@ def make_plan(
 ) -> Plan:
     "The plan of a configuration."
     low = in_precision(classifier, pass_dtype(config.precision, device))
-    layers, orders = len(classifier.layers), None
-    if config.subsets and 2 ** layers > config.subsets:
+    players, orders = find_players(range(len(classifier.layers)), config.players), None
+    if config.subsets and 2 ** len(players) > config.subsets:
         rng = torch.Generator().manual_seed(config.seed)
-        orders = torch.stack([torch.randperm(layers, generator=rng) for _ in range(ORDERS)])
+        orders = torch.stack([torch.randperm(len(players), generator=rng) for _ in range(ORDERS)])
     room = Room(lambda one: rows_per_pass(low, one.to(device, low.dtype), config.memory_budget))
     return Plan(
         config,
@@ -221,6 +224,7 @@ def make_plan(
         find_engine(config, classifier),
         sets,
         tuple(find_cuts(classifier)),
+        players,
         orders,
         device,
         room,
@@ -266,11 +270,13 @@ def recommend_set(
     "The set that `choose_set` takes; None when none improves."
     adapted, metric = list(plan.posterior.layers), plan.config.metric
     if plan.all_sets and predicted.sums is not None:
-        sets = sets_of([adapted.index(l) for l in (plan.config.layers or adapted)])
+        swept = {adapted.index(l) for l in (plan.config.layers or adapted)}
+        sets = sets_of([p for p, block in enumerate(plan.players) if swept.issuperset(block)])
         values = values_of_sets(predicted, metric, len(logits), plan.config.bins)
-        chosen = choose_set({k: v[sets] for k, v in values.items()}, set_sizes(sets), metric)
+        sizes = np.array([len(layers_of(plan.players, m)) for m in sets])
+        chosen = choose_set({k: v[sets] for k, v in values.items()}, sizes, metric)
         if chosen is None: return None
-        return LayerSet.of([l for p, l in enumerate(adapted) if sets[chosen] >> p & 1], adapted)
+        return LayerSet.of([adapted[p] for p in layers_of(plan.players, sets[chosen])], adapted)
     named, metrics = plan.sets.values(), standard_metrics(plan.config.bins)
     scores = [score(p, labels) for p in (logits.softmax(-1), *predicted.probs.unbind(1))]
     values = {k: np.array([metrics[k].of(s) for s in scores]) for k in ("accuracy", metric)}
@@ -372,8 +378,11 @@ def _linearised(
         probs = subset_probs(mean, changes, sets)
         scores.append(pack_scores(probs, y))
         if plan.config.subsets and (test or g == 0):
+            of_players = _by_player(plan, changes)
             of_sets = (
-                subset_scores(mean, changes, y) if plan.orders is None else order_scores(mean, changes, y, plan.orders)
+                subset_scores(mean, of_players, y)
+                if plan.orders is None
+                else order_scores(mean, of_players, y, plan.orders)
             )
             sums.append(set_sums(of_sets, plan.config.bins))
         if g == 0:
@@ -382,6 +391,12 @@ def _linearised(
     sums = SetSums.stack(sums)[at if test else [0]] if sums else None
     priors = torch.stack(scores)[at].permute(2, 0, 1, 3)  # [g, m, n, 3] -> [n, g, m, 3]
     return replace(own, cuts=cuts, sums=sums, priors=priors)
+
+
+def _by_player(plan: Plan, changes: Float[Tensor, "l n c d"]) -> Float[Tensor, "p n c d"]:
+    "What blocks of layers change: the sum of their layers' changes."
+    if len(plan.players) == len(changes): return changes
+    return torch.stack([changes[list(block)].sum(0) for block in plan.players])
 
 
 def _different(values: list) -> tuple[list, list[int]]:

@@ -183,7 +183,9 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
     draw["reliability_det"] = lambda: plot_reliability(deterministic(run))
     draw["reliability_best"] = lambda: plot_reliability(calibration_panels(told))
     if all(curves): draw["prior_precision"] = lambda: plot_prior(curves)
-    if sets: draw["sets_of_layers"] = lambda: plot_sets(*sets, told.title, temperature, results.parameters[0])
+    if sets: draw["sets_of_layers"] = lambda: plot_sets(
+        *sets, told.title, temperature, len(results.layers), results.parameters[0]
+    )
     draw["controls"] = lambda: plot_controls(
         {p: control_table(results, p, metric) for p in results.predictives}, told.title
     )
@@ -553,9 +555,11 @@ def _priors(told: Told, paths: dict[str, Path]) -> list:
     return _section("Under other priors", figure, _table(priors_table(told)))
 
 def _sets(told: Told, paths: dict[str, Path]) -> list:
+    block = " Sets are made of blocks of neighbouring layers." if told.results.in_blocks else ""
     how = (
-        "Left, what the best set of each size brings, chosen on validation and measured on test. Right, each layer's"
-        " share of the full posterior's gain (Shapley value); the bars add up to it."
+        "Left, what the best set of each size brings, chosen on validation and measured on test. Right, each"
+        f" {'block' if block else 'layer'}'s share of the full posterior's gain (Shapley value); the bars add up to"
+        f" it.{block}"
     )
     return _section("Sets of layers", _figure(paths["sets_of_layers"], "gain of sets by size, and Shapley values", how))
 

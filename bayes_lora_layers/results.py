@@ -38,7 +38,7 @@ from bayes_lora_layers.predictions import (
     find_priors,
     load_predictions,
 )
-from .sets import BySet
+from .sets import BySet, find_players
 
 # %% ../nbs/08_results.ipynb #09af5006
 Delta = dict[str, Interval]  # by metric
@@ -77,13 +77,14 @@ class UnderPriors:
 @dataclass(frozen=True)
 class Candidates:
     "Out of what the recommended set was chosen."
-    every: bool  # every set of the swept layers, or the named ones only
+    every: bool  # every set of the swept players, or the named ones only
     count: int
 
     @classmethod
-    def of(cls, sets: BySet, every: bool) -> "Candidates":
-        "Counted, without the set of no layer and the one that was chosen."
-        return cls(every, 2 ** len(sets.alone) - 1 if every else len(replace(sets, recommended=None).values()))
+    def of(cls, sets: BySet, players: Sequence[Sequence[int]] | None) -> "Candidates":
+        "Counted, without the set of no layer and the one that was chosen; of all sets where there are players."
+        if players is None: return cls(False, len(replace(sets, recommended=None).values()))
+        return cls(True, 2 ** sum(set(sets.alone).issuperset(block) for block in players) - 1)
 
 @dataclass(frozen=True)
 class Results:
@@ -114,6 +115,16 @@ class Results:
 
     @property
     def classes(self) -> int: return len(self.class_names)
+
+    @property
+    def players(self) -> list[tuple[int, ...]]:
+        "The layers, or blocks of them, that every set is made of."
+        return find_players(self.layers, self.config.players)
+
+    @property
+    def in_blocks(self) -> bool:
+        "Whether sets are made of blocks of layers."
+        return len(self.players) < len(self.layers)
 
     @property
     def head(self) -> int | None:
@@ -199,9 +210,10 @@ def from_json(values: dict) -> Results:
     if v["controls"]: v["controls"] = {name: BySet.from_names(deltas(named)) for name, named in v["controls"].items()}
     v["baselines"] = {k: _read_scored(s) for k, s in v["baselines"].items()}
     if schema == 3:
-        limit, layers = v["config"].subsets, len(v["layers"])
-        every = {p: p == "linearised" and 2 ** layers <= limit for p in v["predictives"]}  # as they were chosen then
-        v["candidates"] = {p: Candidates.of(sets, every[p]) for p, sets in v["predictives"].items()}
+        every = find_players(v["layers"]) if 2 ** len(v["layers"]) <= v["config"].subsets else None  # as it was then
+        v["candidates"] = {
+            p: Candidates.of(sets, every if p == "linearised" else None) for p, sets in v["predictives"].items()
+        }
     else: v["candidates"] = {p: Candidates(c["every"], c["count"]) for p, c in v["candidates"].items()}
     return Results(**v)
 
@@ -383,7 +395,7 @@ def evaluate(
         cuts=cuts,
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
         baselines=dict(zip(predictions.test.baselines, baselines)),
-        candidates={p: _candidates(predictions, p) for p in config.predictives},
+        candidates={p: _candidates(config, classifier.layers, predictions, p) for p in config.predictives},
         task=task_of(classifier.processor),
         layer_names=tuple(map(classifier.name, classifier.layers)),
     )
@@ -431,9 +443,9 @@ def _judge_priors(
     return UnderPriors(tuple(p.name for p in priors), values, predictions.sets["linearised"].filled(map(list, by_set)))
 
 
-def _candidates(predictions: Predictions, predictive: str) -> Candidates:
-    seen = predictions.validation.predicted[predictive]
-    return Candidates.of(predictions.sets[predictive], seen.sums is not None and predictions.orders is None)
+def _candidates(config: Config, layers: Sequence[int], predictions: Predictions, predictive: str) -> Candidates:
+    scored = predictions.validation.predicted[predictive].sums is not None and predictions.orders is None
+    return Candidates.of(predictions.sets[predictive], find_players(layers, config.players) if scored else None)
 
 def _norms(classifier: Classifier) -> dict[int, float]:
     "Of the LoRA weights of each layer."

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from .files import SEAL, Damaged, check_seal, or_none, say, seal
 from .data import digits_parts
@@ -40,6 +41,18 @@ def log_prior_penalty(
     return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
 
 # %% ../nbs/03_train.ipynb #e897c271
+class _ByLength(LengthGroupedSampler):
+    """Batches of texts that are about equally long, so that little is padded. The order of an epoch depends on seed and
+    epoch alone, so that a training that goes on is the same."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int): self.generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+
+
 class MAPTrainer(Trainer):
     """Trainer whose training loss is mean cross-entropy plus the Gaussian prior on LoRA weights; its evaluation loss is
     the mean NLL."""
@@ -47,6 +60,11 @@ class MAPTrainer(Trainer):
     def __init__(self, *args, prior_precision: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.prior_precision, self.rows = prior_precision, self.args.train_batch_size
+
+    def _get_train_sampler(self, *args):
+        lengths = self.train_dataset.lengths
+        if lengths is None: return super()._get_train_sampler(*args)
+        return _ByLength(self.args.train_batch_size, lengths.tolist(), self.args.data_seed)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """Gradients of a batch. One too large for memory is taken in halves, quarters and so on, whose gradients add up

@@ -285,7 +285,8 @@ def _tried(q: _Question) -> str: return "set" if q.candidates.every else "named 
 def _smallest_of(q: _Question) -> str:
     "What the recommended set is the smallest of."
     by = f", {_by(q).strip()}," if _by(q) else ""
-    if q.candidates.every: return f"the smallest set of layers{by}"
+    what = f"{len(q.results.players)} blocks of neighbouring layers" if q.results.in_blocks else "layers"
+    if q.candidates.every: return f"the smallest set of {what}{by}"
     return f"the smallest of the {q.candidates.count} sets that were tried (all layers, groups, single layers){by}"
 
 def _beyond(q: _Question, chosen: Scored) -> str:
