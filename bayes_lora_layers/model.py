@@ -823,10 +823,14 @@ def _readable(config, tokenizer, max_length: int) -> int:
     return max_length or min(most, LONGEST)
 
 def _in_float32(network: nn.Module) -> nn.Module:
-    "With plain weights: a GGUF file's are plain once they are read. Raises `ValueError` for other quantised ones."
+    """With plain weights: a GGUF file's are plain once they are read, those of bitsandbytes (8 and 4 bits) are read out.
+    Raises `ValueError` for quantised ones that cannot be."""
     kind = getattr(network, "hf_quantizer", None)
     if kind is not None and "Gguf" not in type(kind).__name__:
-        raise ValueError(f"model: its weights are quantised ({type(kind).__name__}); expected plain weights")
+        try: network = network.dequantize()
+        except Exception as e:
+            what = f"its weights are quantised ({type(kind).__name__}) and cannot be read out ({type(e).__name__})"
+            raise ValueError(f"model: {what}; expected plain weights, or those of bitsandbytes") from e
     told = ("hf_quantizer", "quantization_method", "is_quantized")  # what says so
     for of, names in ((network, told), (network.config, ("quantization_config",))):
         for name in names: vars(of).pop(name, None)
