@@ -92,6 +92,7 @@ function explore(root, data) {
   const packOf = () => data.packed.find(p => p.run === state.run && p.predictive === state.predictive);
   const signed = (v, k = 4) => (+v.toFixed(k) < 0 ? "\u2212" : "+") + Math.abs(v).toFixed(k),
     short = v => +v.toPrecision(3) + "";
+  const layerName = l => (l === "head" ? "the head" : "layer " + l);
   const names = set => {
     const l = [...set].sort((a, b) => a - b).map(i => data.layers[i]);
     return l.length === 0
@@ -99,8 +100,8 @@ function explore(root, data) {
       : l.length === data.layers.length
         ? "All layers"
         : l.length === 1
-          ? "Layer " + l[0]
-          : "Layers " + l.slice(0, -1).join(", ") + " and " + l.at(-1);
+          ? layerName(l[0])[0].toUpperCase() + layerName(l[0]).slice(1)
+          : "Layers " + l.slice(0, -1).join(", ") + " and " + (l.at(-1) === "head" ? "the head" : l.at(-1));
   };
 
   function fill(part, choices, current, pick) {
@@ -173,7 +174,7 @@ function explore(root, data) {
         const li = document.createElement("li");
         const box = `<label><input type="checkbox" value="${i}"></label>`;
         li.innerHTML = `${box}<div class="bll-track"><span></span></div><div class="bll-number"></div>`;
-        li.querySelector("label").append(" layer " + l);
+        li.querySelector("label").append(" " + layerName(l));
         li.querySelector("input").addEventListener("change", e => {
           e.target.checked ? state.set.add(i) : state.set.delete(i);
           draw();

@@ -120,7 +120,7 @@ def explorer_data(
         p["left_out"], p["sums"], p["priors"] = len(p["sums"]) - kept, p["sums"][:kept], p["priors"][:kept]
     groups = next(iter(first.predictives.values())).groups
     return {
-        "layers": list(first.layers),
+        "layers": list(first.names.values()),
         "bins": first.config.bins,
         "places": PLACES,
         "n": first.n_test,

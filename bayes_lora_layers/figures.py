@@ -64,7 +64,7 @@ class Panel:
     gains: pd.DataFrame  # from `layer_gains`
     full: float  # gain of all layers together
     temperature: float  # gain of temperature scaling
-    names: Mapping[int, str] = field(default_factory=dict)  # of layers that are not called by their number
+    names: Mapping[int, str] = field(default_factory=dict)  # what layers are called, if not by their number
 
 def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
     "Layers by gain, best on top, with intervals and reference lines; `title` is that of the metric."
@@ -93,7 +93,9 @@ def plot_sequential(panels: Mapping[str, Panel], title: str) -> Figure:
             _references(ax.axhline, panel)
             ax.plot(gains.layer, gains.gain, color=COLOURS["layer"], lw=0.8)
             _dots(ax, gains, gains.layer.to_numpy(), upright=True)
-            ax.set(xlabel="layer, from input to output", ylabel=gain_label(title), xticks=_sparse(gains.layer))
+            ticks = _sparse(gains.layer)
+            ax.set(xlabel="layer, from input to output", ylabel=gain_label(title))
+            ax.set_xticks(ticks, [panel.names.get(l, l) for l in ticks])
         _legend(fig, axes.values())
     return fig
 

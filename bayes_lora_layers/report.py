@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'SOURCES', 'GLOSSARY', 'RANKED', 'UNBIASED', 'WHAT', 'SECTIONS', 'EXPLORE', 'NAMING', 'TITLE', 'FRONT',
-           'Told', 'conclude', 'gain_panels', 'comparison_bars', 'reliability_of', 'deterministic',
-           'calibration_panels', 'listed', 'prior_curves', 'cut_gains', 'sets_of_run', 'figures_of', 'save_plots',
-           'metrics_table', 'setup_table', 'time_table', 'correlation_table', 'ranks_table', 'controls_table',
-           'cuts_table', 'priors_table', 'glossed', 'ranked_caption', 'report_cells', 'explore_runs', 'render_report',
-           'display_report']
+           'Told', 'conclude', 'gain_panels', 'called', 'comparison_bars', 'reliability_of', 'deterministic',
+           'calibration_panels', 'listed', 'prior_curves', 'cut_gains', 'sets_of_run', 'renamed', 'figures_of',
+           'save_plots', 'metrics_table', 'setup_table', 'time_table', 'correlation_table', 'ranks_table',
+           'controls_table', 'cuts_table', 'priors_table', 'glossed', 'ranked_caption', 'report_cells', 'explore_runs',
+           'render_report', 'display_report']
 
 # %% ../nbs/12_report.ipynb #1b527ffe
 import base64
@@ -69,11 +69,15 @@ def conclude(folder: str | Path) -> Told:
 def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
     "Gains of the layers under each predictive."
     gain = lambda scored: scored.delta[metric].estimate
-    names = {} if results.head is None else {results.head: "head"}
     return {
-        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), names)
+        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), results.names)
         for p, sets in results.predictives.items()
     }
+
+def called(results: Results, name: str) -> str:
+    "A set of layers as pages and figures call it, from its name in files."
+    if results.head is not None and name == f"layer.{results.head}": return "the head"
+    return "all layers" if name == "full" else name.replace(".", " ")
 
 def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
     "Every predictor under each predictive, the MAP first."
@@ -82,9 +86,9 @@ def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
         Bar("temperature", results.temperature.metrics[metric], "temperature"),
     ]
     def bars(sets):
-        alone = [f"layer.{l}" for l in sets.alone]
+        alone = {f"layer.{l}" for l in sets.alone}
         return [
-            Bar(k.replace(".", " "), s.metrics[metric], "layer" if k in alone else "full")
+            Bar(called(results, k), s.metrics[metric], "layer" if k in alone else "full")
             for k, s in sets.named().items()
         ]
     return {p: start + bars(sets) for p, sets in results.predictives.items()}
@@ -109,15 +113,15 @@ def calibration_panels(told: Told) -> list[Reliability]:
     probs, best = told.run.predictions.probs("test", predictive), told.summary.predictives[predictive].best_layer
     if sets.recommended: layers, chosen, how = sets.recommended.layers, probs.recommended, "recommended"
     else: layers, chosen, how = [best], probs.alone[best], "leading"
-    title = f"{how}: layer{'s' if len(layers) > 1 else ''} {listed(layers)}"
+    title = f"{how}: layer{'s' if len(layers) > 1 else ''} {listed([told.results.names[l] for l in layers])}"
     return [
         *deterministic(told.run),
         reliability_of(told.run, title, chosen),
         reliability_of(told.run, "all layers", probs.full, "full"),
     ]
 
-def listed(layers: Sequence[int]) -> str:
-    "For a title: at most six numbers."
+def listed(layers: Sequence[int | str]) -> str:
+    "For a title: at most six."
     return (
         ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
     )
@@ -157,14 +161,18 @@ def cut_gains(results: Results, metric: str) -> pd.DataFrame | None:
     frame = pd.DataFrame(
         [[cuts.get((l, *row), np.nan) for l in results.layers] for row in names],
         index=list(names.values()),
-        columns=list(results.layers),
+        columns=list(results.names.values()),
     )
     return frame.loc[sorted(frame.index, key=lambda k: (not k.startswith("factor "), k))]
 
 def sets_of_run(told: Told, metric: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     "The best sets by size and the layers' shares; None when sets were not scored."
     front = told.summary.front.get(metric)
-    return None if front is None else (front, told.summary.shapley[metric])
+    return None if front is None else (front, renamed(told.results, told.summary.shapley[metric]))
+
+def renamed(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    "Rows of layers with what these are called."
+    return rows.assign(layer=[results.names.get(l, l) for l in rows.layer])
 
 # %% ../nbs/12_report.ipynb #54d1d378
 def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
@@ -187,7 +195,7 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
         *sets, told.title, temperature, len(results.layers), results.parameters[0]
     )
     draw["controls"] = lambda: plot_controls(
-        {p: control_table(results, p, metric) for p in results.predictives}, told.title
+        {p: renamed(results, control_table(results, p, metric)) for p in results.predictives}, told.title
     )
     if cuts is not None: draw["finer_cuts"] = lambda: plot_cuts(cuts, told.title)
     return {**draw, **_reliabilities(run)}
@@ -210,7 +218,7 @@ def _reliabilities(run: Run) -> dict[str, Callable[[], Figure]]:
     groups = set(next(iter(probs.values())).groups)
     names = [k for k in dict.fromkeys(k for by_set in probs.values() for k in by_set.named()) if k not in groups]
     def draw(name):
-        title, kind = name.replace("full", "all layers").replace(".", " "), "full" if name == "full" else "layer"
+        title, kind = called(run.results, name), "full" if name == "full" else "layer"
         shown = {p: by_set.named()[name] for p, by_set in probs.items() if name in by_set.named()}
         return plot_reliability([reliability_of(run, f"{title}, {p}", q, kind) for p, q in shown.items()])
     return {f"reliability_{name}": lambda name=name: draw(name) for name in names}
@@ -330,7 +338,7 @@ def ranks_table(told: Told, predictive: str) -> pd.DataFrame:
     }
     return pd.DataFrame(
         {
-            "layer": [r["layer"] for r in rows],
+            "layer": [told.results.names[r["layer"]] for r in rows],
             f"delta {told.title} [95% interval]": _with_intervals(rows, "gain"),
             "all layers together": [
                 f"[{signed(r['simultaneous_low'])}, {signed(r['simultaneous_high'])}]" for r in rows
@@ -353,7 +361,7 @@ def controls_table(told: Told) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "predictive": p,
-                    "layer": t.layer,
+                    "layer": t.layer.map(told.results.names),
                     f"delta {told.title}": number("gain"),
                     "both temperature-scaled [95% interval]": _with_intervals(
                         t.to_dict("records"), "rescaled", "rescaled_low", "rescaled_high"
@@ -398,7 +406,7 @@ def priors_table(told: Told) -> pd.DataFrame:
         {
             "prior": [SOURCES.get(name, "fixed") for name in t.prior],
             "precision": value,
-            "leading layer": t.layer,
+            "leading layer": t.layer.map(told.results.names),
             f"its delta {told.title} [95% interval]": _with_intervals(t.to_dict("records"), "gain"),
             "all layers": t.full.map(signed),
             "agrees with this run's ranking (rho)": t.agreement.map("{:+.2f}".format),

@@ -132,6 +132,11 @@ class Results:
         return next((l for l, name in zip(self.layers, self.layer_names) if name == "head"), None)
 
     @property
+    def names(self) -> dict[int, int | str]:
+        "What each layer is called: by its number, or the head."
+        return {l: "head" if l == self.head else l for l in self.layers}
+
+    @property
     def unit(self) -> str:
         "What an example is called."
         return UNITS[self.task]
