@@ -105,8 +105,9 @@ def read_source(
             "'digits', a Hub data set such as 'uoft-cs/cifar100' or 'clinc/clinc_oos:plus', a folder with Parquet, CSV"
             " or JSON files or one folder of images for each class, or one such file"
         )
+        why = e.__cause__ or e  # `datasets` says only that an error occurred
         raise ValueError(
-            f"dataset={name!r} cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]}); expected {kinds}"
+            f"dataset={name!r} cannot be read ({type(why).__name__}: {str(why).splitlines()[0][:200]}); expected {kinds}"
         ) from e
 
 # %% ../nbs/01_data.ipynb #01bacd6c
@@ -172,7 +173,7 @@ def _text_columns(features: Features, label_column: str, wanted: Sequence[str], 
             raise ValueError(f"text_columns={list(wanted)}; expected one or two text columns out of {kinds}")
         return list(wanted)
     texts = [k for k, v in features.items() if _is_text(v) and k != label_column]
-    if label_column == "" and len(texts) > 1: texts = [k for k in texts if k not in (*LABELS, "id", "idx")]
+    if label_column == "": texts = [k for k in texts if k not in (*LABELS, "id", "idx")]
     if len(texts) > 1: texts = [k for k in TEXTS if k in texts][:1] or texts
     if len(texts) == 1: return texts
     several = f"several text columns, {texts}" if texts else "no column of images, texts or choices"
@@ -249,6 +250,12 @@ def _renamed(data: Dataset, split: str, columns: Columns, names: tuple[str, ...]
             f" classes out of {list(names)[:20]}"
         )
     found = np.array([-1 if v is None else int(v) for v in values], dtype=int)
+    absent = [i for i, v in enumerate(values) if v is None]
+    if absent:
+        raise ValueError(
+            f"dataset: row {absent[0]} of split {split!r} has no label ({len(absent)} of {len(values)} have none);"
+            f" expected one of its {len(own)} classes"
+        )
     if len(found) and (found.min() < 0 or found.max() >= len(own)):
         raise ValueError(
             f"dataset: split {split!r} has labels from {found.min()} to {found.max()}; expected 0 to {len(own) - 1},"
