@@ -184,7 +184,8 @@ class _Question:
 
     @property
     def wide(self) -> str:
-        return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
+        told = ["The posterior is too wide. Try a larger laplace_prior_precision.", _other_prior(self), self.notes]
+        return " ".join(filter(None, told))
 
 def _few_examples(q: _Question) -> Verdict | None:
     n = q.results.n_test
@@ -239,7 +240,7 @@ def _surely_gains(q: _Question) -> Verdict | None:
 def _nothing_helps(q: _Question) -> Verdict | None:
     if _most(q).high >= q.smallest: return None
     answer = f"No layer helps: none can gain {q.smallest} in {q.name}; {_who(q)} it by {with_interval(q.gain)}."
-    return Verdict("no layer helps", (), answer, q.notes)
+    return Verdict("no layer helps", (), answer, " ".join(filter(None, [_other_prior(q), q.notes])))
 
 def _cannot_tell(q: _Question) -> Verdict:
     answer = f"Not enough test {q.units} to tell: {_who(q)} {q.name} by {with_interval(q.gain)}."
@@ -315,12 +316,26 @@ def _price(results: Results, chosen: Scored) -> str:
         f" {len(results.layers) - min(at)} of {len(results.layers)} adapted blocks."
     )
 
+def _other_prior(q: _Question) -> str:
+    "What a layer gains under the prior precision that validation prefers for each, where that is more."
+    priors = q.results.priors
+    if q.predictive != "linearised" or not priors or "validated" not in priors.names: return ""
+    g = priors.names.index("validated")
+    gains = {layer: deltas[g][q.metric] for layer, deltas in priors.delta.alone.items()}
+    best = max(gains, key=lambda layer: gains[layer].estimate)
+    if gains[best].estimate <= q.gain.estimate: return ""
+    precision, own = (priors.values[i][q.results.layers.index(best)] for i in (g, 0))
+    return (
+        f"That holds under this run's prior precision, {own:.3g}; under those that validation NLL prefers for each layer"
+        f" the best, {q.say([best]).lower()} at {precision:.3g}, changes {q.name} by {with_interval(gains[best])}."
+    )
+
 def _other_leader(q: _Question) -> str:
     "Why a layer that leads on the test split was not chosen, when one does."
     chosen, lead = q.sets.recommended, layer_gains(q.results, q.predictive, q.metric).iloc[0]
     if int(lead.layer) in chosen.layers or lead.gain <= chosen.delta[q.metric].estimate: return ""
     return (
-        f"On these test {q.units} layer {int(lead.layer)} alone is ahead, with {signed(lead.gain)}; but what is judged"
+        f"On these test {q.units} {q.say([int(lead.layer)]).lower()} alone is ahead, with {signed(lead.gain)}; but what is judged"
         f" on the test {q.units} may not be chosen on them, and on the validation {q.units} it was not the smallest"
         " that reached as much."
     )
