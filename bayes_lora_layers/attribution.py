@@ -231,7 +231,8 @@ def shapley_by_prior(
     run: Run,
     metric: str,  # one that follows from sums
 ) -> pd.DataFrame:
-    "Shapley value of each layer or block (rows) under each prior precision (columns), from all sets and the plain metric."
+    """Shapley value of each layer or block (rows) under each prior precision (columns), from all sets and the plain
+    metric."""
     r, sign = run.results, standard_metrics()[metric].sign
     values = [sums.metrics(r.n_test)[metric] for sums in scored_sets(run).sums.each()]
     weights = shapley_weights(len(r.players))

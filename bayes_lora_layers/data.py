@@ -107,7 +107,8 @@ def read_source(
         )
         why = e.__cause__ or e  # `datasets` says only that an error occurred
         raise ValueError(
-            f"dataset={name!r} cannot be read ({type(why).__name__}: {str(why).splitlines()[0][:200]}); expected {kinds}"
+            f"dataset={name!r} cannot be read ({type(why).__name__}: {str(why).splitlines()[0][:200]}); expected"
+            f" {kinds}"
         ) from e
 
 # %% ../nbs/01_data.ipynb #01bacd6c

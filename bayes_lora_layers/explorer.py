@@ -176,7 +176,8 @@ def _merged(sets: Shown) -> list[dict]:
     return priors
 
 def _packed_ends(run: Run, sets: int) -> str:
-    "Interval ends of the gains of all sets of players, before sets that have theirs elsewhere; empty when not analysed."
+    """Interval ends of the gains of all sets of players, before sets that have theirs elsewhere; empty when not
+    analysed."""
     found = read_set_gains(run.folder)
     if found is None: return ""
     ends = np.stack([np.stack(found[m])[1:] for m in ANALYSED]).astype(np.float32)  # [metrics, 2, sets]

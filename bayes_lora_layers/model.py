@@ -823,8 +823,8 @@ def _readable(config, tokenizer, max_length: int) -> int:
     return max_length or min(most, LONGEST)
 
 def _in_float32(network: nn.Module) -> nn.Module:
-    """With plain weights: a GGUF file's are plain once they are read, those of bitsandbytes (8 and 4 bits) are read out.
-    Raises `ValueError` for quantised ones that cannot be."""
+    """With plain weights: a GGUF file's are plain once they are read, those of bitsandbytes (8 and 4 bits) are read
+    out. Raises `ValueError` for quantised ones that cannot be."""
     kind = getattr(network, "hf_quantizer", None)
     if kind is not None and "Gguf" not in type(kind).__name__:
         try: network = network.dequantize()

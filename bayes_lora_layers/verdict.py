@@ -326,8 +326,9 @@ def _other_prior(q: _Question) -> str:
     if gains[best].estimate <= q.gain.estimate: return ""
     precision, own = (priors.values[i][q.results.layers.index(best)] for i in (g, 0))
     return (
-        f"That holds under this run's prior precision, {own:.3g}; under those that validation NLL prefers for each layer"
-        f" the best, {q.say([best]).lower()} at {precision:.3g}, changes {q.name} by {with_interval(gains[best])}."
+        f"That holds under this run's prior precision, {own:.3g}; under those that validation NLL prefers for each"
+        f" layer the best, {q.say([best]).lower()} at {precision:.3g}, changes {q.name} by"
+        f" {with_interval(gains[best])}."
     )
 
 def _other_leader(q: _Question) -> str:
@@ -335,9 +336,9 @@ def _other_leader(q: _Question) -> str:
     chosen, lead = q.sets.recommended, layer_gains(q.results, q.predictive, q.metric).iloc[0]
     if int(lead.layer) in chosen.layers or lead.gain <= chosen.delta[q.metric].estimate: return ""
     return (
-        f"On these test {q.units} {q.say([int(lead.layer)]).lower()} alone is ahead, with {signed(lead.gain)}; but what is judged"
-        f" on the test {q.units} may not be chosen on them, and on the validation {q.units} it was not the smallest"
-        " that reached as much."
+        f"On these test {q.units} {q.say([int(lead.layer)]).lower()} alone is ahead, with {signed(lead.gain)}; but what"
+        f" is judged on the test {q.units} may not be chosen on them, and on the validation {q.units} it was not the"
+        " smallest that reached as much."
     )
 
 def _notes(sets, head: int | None) -> list[str]:
