@@ -65,7 +65,7 @@ def say_player(layers: Sequence[int]) -> int | str:
 
 def layers_of(
     players: Sequence[Sequence[int]],  # from `find_players`
-    bits: int,  # a set of them
+    bits: int | np.integer,  # a set of them
 ) -> list[int]:
     "The layers in a set of players."
     return [l for p, block in enumerate(players) if int(bits) >> p & 1 for l in block]
