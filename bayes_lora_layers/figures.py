@@ -64,7 +64,7 @@ class Panel:
     gains: pd.DataFrame  # from `layer_gains`
     full: float  # gain of all layers together
     temperature: float  # gain of temperature scaling
-    names: Mapping[int, str] = field(default_factory=dict)  # what layers are called, if not by their number
+    names: Mapping[int, int | str] = field(default_factory=dict)  # what layers are called, if not by their number
 
 def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
     "Layers by gain, best on top, with intervals and reference lines; `title` is that of the metric."
