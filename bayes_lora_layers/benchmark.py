@@ -134,12 +134,17 @@ def random_text_classifier(
         vocab_size=30522, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=4 * width, num_labels=classes,
     )
-    processor = TextProcessor(_word_tokenizer(), 512)
-    made = add_lora(BertForSequenceClassification(config), processor, tuple(map(str, range(classes))), rank, rank)
-    network = TokenNetwork(made.peft).eval()
-    classifier = replace(made, network=network)
+    names = tuple(map(str, range(classes)))
+    return _with_tokens(BertForSequenceClassification(config), names, rank, texts, tokens, confidence)
+
+def _with_tokens(
+    base: torch.nn.Module, classes: tuple[str, ...], rank: int, n: int, tokens: int, confidence: float
+) -> tuple[Classifier, Tensor]:
+    "A base with random adapters on query and value, of a given mean confidence, and random token ids `[n, tokens]`."
+    made = add_lora(base, TextProcessor(_word_tokenizer(), 512), classes, rank, rank)
+    classifier = replace(made, network=TokenNetwork(made.peft).eval())
     for s in classifier.sites: torch.nn.init.normal_(classifier.weights(s)[1], std=0.02)
-    x = torch.randint(5, 30522, (texts, tokens))
+    x = torch.randint(5, base.config.vocab_size, (n, tokens))
     _set_confidence(classifier, x, confidence)
     return classifier, x
 
@@ -178,14 +183,8 @@ def random_language_model(
     torch.manual_seed(0)
     kind, settings, all_blocks = LANGUAGE_MODELS[name]
     config = kind(vocab_size=1000, num_hidden_layers=blocks or all_blocks, tie_word_embeddings=False, **settings)
-    base, letters = answers_only(AutoModelForCausalLM.from_config(config), range(answers)), "ABCDEFGH"[:answers]
-    made = add_lora(base, TextProcessor(_word_tokenizer(), 512), tuple(letters), rank, rank)
-    network = TokenNetwork(made.peft).eval()
-    classifier = replace(made, network=network)
-    for s in classifier.sites: torch.nn.init.normal_(classifier.weights(s)[1], std=0.02)
-    x = torch.randint(5, 1000, (questions, tokens))
-    _set_confidence(classifier, x, confidence)
-    return classifier, x
+    base = answers_only(AutoModelForCausalLM.from_config(config), range(answers))
+    return _with_tokens(base, tuple("ABCDEFGH"[:answers]), rank, questions, tokens, confidence)
 
 # %% ../nbs/benchmarks/speed.ipynb #ae20a393
 def their_layer(classifier: Classifier, structure: str, layer: int):
@@ -838,7 +837,7 @@ def language_case(
             },
             repeats,
         )
-        spent = where_time_goes(lambda: layer_covariances(low, posterior, x[:n], rows=budget))
+        if blocks == depths[-1]: spent = where_time_goes(lambda: layer_covariances(low, posterior, x[:n], rows=budget))
         operations = forward_operations(low, x) * (1 + answers)
         found.append(
             {"floor": operations / matrix_rate(dtype), **{k: v["median"] / questions for k, v in t.items()}}

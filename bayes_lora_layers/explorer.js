@@ -100,7 +100,7 @@ function explore(root, data) {
       : l.length === data.layers.length
         ? "All layers"
         : l.length === 1
-          ? layerName(l[0])[0].toUpperCase() + layerName(l[0]).slice(1)
+          ? (l[0] === "head" ? "The head" : "Layer " + l[0])
           : "Layers " + l.slice(0, -1).join(", ") + " and " + (l.at(-1) === "head" ? "the head" : l.at(-1));
   };
 

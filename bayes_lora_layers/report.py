@@ -42,7 +42,8 @@ from .intervals import Interval
 from .metrics import ece, reliability_curve, temperature_scale, title_of
 from .predictions import save_predictions
 from .results import Results, Run, read_run, save_results, summary_table
-from .verdict import Summary, analyse, read_summary, signed, with_interval
+from .sets import ALONE, FULL
+from .verdict import Summary, analyse, read_summary, say_layers, signed, with_interval
 
 # %% ../nbs/12_report.ipynb #f32bccb9
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
 
 def called(results: Results, name: str) -> str:
     "A set of layers as pages and figures call it, from its name in files."
-    if results.head is not None and name == f"layer.{results.head}": return "the head"
-    return "all layers" if name == "full" else name.replace(".", " ")
+    if name.startswith(ALONE): return say_layers([int(name.removeprefix(ALONE))], results.head).lower()
+    return "all layers" if name == FULL else name
 
 def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
     "Every predictor under each predictive, the MAP first."
@@ -86,9 +87,8 @@ def comparison_bars(results: Results, metric: str) -> dict[str, list[Bar]]:
         Bar("temperature", results.temperature.metrics[metric], "temperature"),
     ]
     def bars(sets):
-        alone = {f"layer.{l}" for l in sets.alone}
         return [
-            Bar(called(results, k), s.metrics[metric], "layer" if k in alone else "full")
+            Bar(called(results, k), s.metrics[metric], "layer" if k.startswith(ALONE) else "full")
             for k, s in sets.named().items()
         ]
     return {p: start + bars(sets) for p, sets in results.predictives.items()}
@@ -113,7 +113,9 @@ def calibration_panels(told: Told) -> list[Reliability]:
     probs, best = told.run.predictions.probs("test", predictive), told.summary.predictives[predictive].best_layer
     if sets.recommended: layers, chosen, how = sets.recommended.layers, probs.recommended, "recommended"
     else: layers, chosen, how = [best], probs.alone[best], "leading"
-    title = f"{how}: layer{'s' if len(layers) > 1 else ''} {listed([told.results.names[l] for l in layers])}"
+    names = [told.results.names[l] for l in layers]
+    what = called(told.results, f"{ALONE}{layers[0]}") if len(layers) == 1 else f"layers {listed(names)}"
+    title = f"{how}: {what}"
     return [
         *deterministic(told.run),
         reliability_of(told.run, title, chosen),
