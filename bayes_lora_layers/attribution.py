@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['SET_DRAWS', 'AT_ONCE', 'PREDICTORS', 'layer_gains', 'max_t', 'rank_table', 'layer_ranks', 'scored_sets', 'set_gains',
            'shapley_values', 'interactions', 'front', 'prior_table', 'rank_correlation', 'shapley_by_prior',
-           'correlations', 'control_table', 'Comparison', 'compare']
+           'correlations', 'control_table', 'Comparison', 'compare', 'compare_splits']
 
 # %% ../nbs/10_attribution.ipynb #166bca8c
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -95,7 +95,7 @@ AT_ONCE = 256  # sets
 
 def scored_sets(run: Run, split: str = "test") -> Predicted:
     "The part of the predictions that is about all sets. Raises `ValueError` when sets were not scored."
-    found = getattr(run.predictions, split).predicted.get("linearised")
+    found = run.predictions[split].predicted.get("linearised")
     if found is None or found.sums is None:
         raise ValueError("the run scored no sets of layers; run it with subsets=65536 and the linearised predictive")
     return found
@@ -279,7 +279,7 @@ def control_table(
 # %% ../nbs/10_attribution.ipynb #f6fdef2c
 @dataclass(frozen=True)
 class Comparison:
-    "Several runs side by side."
+    "Several runs, or test sets of one run, side by side."
     gains: pd.DataFrame  # layer x run
     layers: pd.DataFrame  # `layer`, `mean`, `low`, `high` over runs, `mean_rank`, `rank_low`, `rank_high`, times `best`
     correlation: pd.DataFrame  # run x run, Spearman's rho
@@ -298,25 +298,35 @@ def compare(
     predictive in common."""
     if len(folders) < 2: raise ValueError(f"folders={list(map(str, folders))}; expected at least two finished runs")
     results = [read_run(f).results for f in folders]
-    names, metric = list(names) if names else [Path(f).name for f in folders], metric or results[0].config.metric
+    names = list(names) if names else [Path(f).name for f in folders]
     if len(set(names)) < len(names): names = [f"{n} ({i})" for i, n in enumerate(names)]
     for f, r in zip(folders, results):
         if predictive not in r.predictives:
             raise ValueError(
                 f"predictive={predictive!r}: {f} has {list(r.predictives)}; expected one that every run has"
             )
-    gains = (
-        pd.DataFrame({n: layer_gains(r, predictive, metric).set_index("layer").gain for n, r in zip(names, results)})
-        .dropna()
-        .sort_index()
-    )
+    return _compared(dict(zip(names, results)), predictive, metric or results[0].config.metric)
+
+def compare_splits(
+    results: Results,
+    predictive: str = "linearised",
+    metric: str = "",  # empty for the run's own
+) -> Comparison:
+    "Gains and rankings of one run on its test split and on each shift that has labels."
+    found = {split: results.on(split) for split in results.splits}
+    return _compared(found, predictive, metric or results.config.metric)
+
+
+# %% ../nbs/10_attribution.ipynb #549f0f40
+def _compared(results: Mapping[str, Results], predictive: str, metric: str) -> Comparison:
+    of = {name: layer_gains(r, predictive, metric).set_index("layer").gain for name, r in results.items()}
+    gains = pd.DataFrame(of).dropna().sort_index()
     if gains.empty: raise ValueError("the runs have no layer in common")
-    configs = pd.DataFrame({n: {k: str(v) for k, v in identity(r.config).items()} for n, r in zip(names, results)}).T
-    agreement = concordance(gains.T.to_numpy()) if len(gains) > 1 else (np.nan, np.nan)
+    configs = pd.DataFrame({n: {k: str(v) for k, v in identity(r.config).items()} for n, r in results.items()}).T
+    agreement = concordance(gains.T.to_numpy()) if gains.shape > (1, 1) else (np.nan, np.nan)
     rho, low, high = _correlations_of(gains)
     return Comparison(gains, _over_runs(gains), rho, agreement, low, high, configs.loc[:, configs.nunique() > 1])
 
-# %% ../nbs/10_attribution.ipynb #549f0f40
 def _over_runs(gains: pd.DataFrame) -> pd.DataFrame:
     "Mean gain of each layer over runs with its interval, and its ranks."
     ranks, k, mean = gains.rank(ascending=False), gains.shape[1], gains.mean(axis=1)

@@ -178,6 +178,7 @@ class Plan:
     orders: Int[Tensor, "o p"] | None  # random orders of players, when there are too many sets for all of them
     device: torch.device
     room: Room
+    whole: bool = True  # or only the named sets under the run's own prior, as for a shift
 
     @property
     def all_sets(self) -> bool:
@@ -352,7 +353,8 @@ def draw_normals(plan: Plan, n: int, classes: int, seed: int, test: bool, like: 
 def linearised_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
     priors = find_priors(plan.posterior, plan.config.prior_grid, chosen and chosen.validated)
-    normals = draw_normals(plan, len(x), mean.shape[1], seed, chosen is not None, mean)
+    if not plan.whole: priors = priors[:1]
+    normals = draw_normals(plan, len(x), mean.shape[1], seed, chosen is not None and plan.whole, mean)
     rows = torch.arange(len(x)).split(plan.carried(len(priors)))
     return joined([_linearised(plan, chosen, priors, x[r], mean[r], y[r], normals.of(r), seed) for r in rows])
 
@@ -368,7 +370,7 @@ def _linearised(
     seed: int,
 ) -> Predicted:
     "Of images that are carried together."
-    test, reverse = chosen is not None, plan.engine == "reverse"
+    test, reverse = chosen is not None and plan.whole, plan.engine == "reverse"
     sets = [list(s.positions) for s in plan.asked(chosen)]
     precisions, at = _different([p.precision for p in priors])
     covariances = _covariances(plan, x, precisions, by_weight=test) if reverse else None
@@ -377,7 +379,7 @@ def _linearised(
         changes = _drawn(covariances, g, normals.layers) if reverse else _pushed(plan, x, precision, seed)
         probs = subset_probs(mean, changes, sets)
         scores.append(pack_scores(probs, y))
-        if plan.config.subsets and (test or g == 0):
+        if plan.config.subsets and plan.whole and (test or g == 0):
             of_players = _by_player(plan, changes)
             of_sets = (
                 subset_scores(mean, of_players, y)
@@ -389,6 +391,7 @@ def _linearised(
             own = _under_own_prior(plan, chosen, sets, changes, probs, of_sets if sums else None, mean, y, normals)
     cuts = _cut_scores(plan, covariances, mean, y, normals.weights) if test and reverse else None
     sums = SetSums.stack(sums)[at if test else [0]] if sums else None
+    if not plan.whole: return own
     priors = torch.stack(scores)[at].permute(2, 0, 1, 3)  # [g, m, n, 3] -> [n, g, m, 3]
     return replace(own, cuts=cuts, sums=sums, priors=priors)
 
@@ -417,7 +420,8 @@ def _under_own_prior(
     normals: Normals,
 ) -> Predicted:
     "What is kept under the run's own prior only."
-    test, antithetic = chosen is not None, 2 if plan.engine == "reverse" else 1  # pairs stay together
+    test = chosen is not None and plan.whole
+    antithetic = 2 if plan.engine == "reverse" else 1  # pairs stay together
     folds = count_folds(changes.shape[-1] // antithetic)
     by_fold = [subset_probs(mean, part, sets) for part in changes.tensor_split(folds, dim=-1)] if folds > 1 else []
     controls = (
@@ -431,7 +435,7 @@ def _under_own_prior(
         variance=changes.square().mean(-1).transpose(0, 1),  # [n, l, c]
         controls=torch.stack(controls).permute(2, 0, 1, 3) if controls else None,  # [k, m, n, 3] -> [n, k, m, 3]
         scores=of_sets.transpose(0, 1) if of_sets is not None and (test or plan.needs_scores) else None,  # [n, s, 3]
-        changes=changes.transpose(0, 1).half() if not test and plan.all_sets else None,  # [n, l, c, d]
+        changes=changes.transpose(0, 1).half() if chosen is None and plan.all_sets else None,  # [n, l, c, d]
         moments=torch.einsum("lncs,lnks->lck", changes, changes) / changes.shape[-1],
     )
 
@@ -494,7 +498,7 @@ GROUPS = {"linearised": linearised_group, "sampled": sampled_group}
 @dataclass(frozen=True)
 class Chunk:
     "A block of images of one split under one predictive."
-    split: str  # 'validation' or 'test'
+    split: str  # 'validation', 'test' or the name of a shift
     predictive: str
     first: int  # of its examples, in the order of `Examples.order`
 
@@ -516,7 +520,7 @@ def predict_chunk(
     found, done, to = [], 0, lambda t: t.to(plan.device)
     for x, y in batches(data, TOGETHER):
         mean, seed = to(logits[done : done + len(x)]), chunk.seed(plan.config.seed, done)
-        predicted = GROUPS[chunk.predictive](plan, chosen, to(x), mean, to(y), seed)
+        predicted = GROUPS[chunk.predictive](plan, chosen, to(x), mean, to(y).clamp_min(0), seed)
         found.append(from_tensors({k: v.cpu() for k, v in to_tensors(predicted).items()}))
         done += len(x)
     return joined(found)
@@ -551,9 +555,12 @@ def predict_split(
 class OfSplit:
     "Predictions on one split."
     logits: Float[Tensor, "n c"]  # at the MAP, in float32
-    labels: Int[Tensor, "n"]
+    labels: Int[Tensor, "n"]  # -1 for outliers
     predicted: dict[str, Predicted] = field(default_factory=dict)  # by predictive
     baselines: dict[str, Float[Tensor, "n c"]] = field(default_factory=dict)  # probabilities
+
+    @property
+    def labelled(self) -> bool: return bool((self.labels >= 0).all())
 
 @dataclass(frozen=True)
 class Predictions:
@@ -563,10 +570,22 @@ class Predictions:
     test: OfSplit
     validated: dict[int, float] | None = None  # each layer's own best prior precision
     orders: Int[Tensor, "o l"] | None = None  # whose prefixes were scored; None for all sets
+    shifts: dict[str, OfSplit] = field(default_factory=dict)  # further test sets
+
+    @property
+    def names(self) -> tuple[str, ...]: return ("validation", "test", *self.shifts)
+
+    def __getitem__(self, split: str) -> OfSplit:
+        return self.shifts[split] if split in self.shifts else getattr(self, split)
+
+    def map(self, f: Callable[[str, OfSplit], OfSplit]) -> "Predictions":
+        "With every split as `f` gives it."
+        shifts = {k: f(k, part) for k, part in self.shifts.items()}
+        return replace(self, validation=f("validation", self.validation), test=f("test", self.test), shifts=shifts)
 
     def probs(self, split: str, predictive: str) -> BySet[Float[Tensor, "n c"]]:
         "Probabilities of each named set."
-        return self.sets[predictive].filled(getattr(self, split).predicted[predictive].probs.unbind(1))
+        return self.sets[predictive].filled(self[split].predicted[predictive].probs.unbind(1))
 
 def predict_all(
     plan: Plan,
@@ -576,11 +595,13 @@ def predict_all(
     made_from: dict[str, str],
     stage: Callable,  # a context for the time that each predictive takes
 ) -> Predictions:
-    "Predictions of every predictive of the configuration: validation images, what is chosen on them, test images."
-    sets, validation, test, validated = {}, {}, {}, None
+    """Predictions of every predictive of the configuration: validation images, what is chosen on them, test images and
+    shifts."""
+    sets, validated, parts = {}, None, {split: OfSplit(*at_map[split]) for split in data}
+    light = replace(plan, whole=False)
     for predictive in plan.config.predictives:
         with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="example") as bar:
-            split = lambda name, chosen=None: predict_split(
+            split = lambda name, chosen=None, plan=plan: predict_split(
                 plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update
             )
             seen = split("validation")
@@ -590,11 +611,12 @@ def predict_all(
                 probs = recommended_probs(plan, chosen.recommended, seen, at_map["validation"][0])
                 seen = replace(seen, probs=torch.cat([seen.probs, probs[:, None]], dim=1))
             sets[predictive] = replace(plan.sets, recommended=chosen.recommended)
-            validation[predictive] = replace(seen, changes=None, moments=None)
-            test[predictive] = replace(split("test", chosen), moments=None)
-    return Predictions(
-        sets, OfSplit(*at_map["validation"], validation), OfSplit(*at_map["test"], test), validated, plan.orders
-    )
+            parts["validation"].predicted[predictive] = replace(seen, changes=None, moments=None)
+            parts["test"].predicted[predictive] = replace(split("test", chosen), moments=None)
+            for name in [k for k in parts if k not in ("validation", "test")]:
+                found = replace(split(name, chosen, light), moments=None)
+                parts[name].predicted[predictive] = found if parts[name].labelled else replace(found, folds=None)
+    return Predictions(sets, parts.pop("validation"), parts.pop("test"), validated, plan.orders, parts)
 
 def choose(plan: Plan, seen: Predicted, logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"]) -> Chosen:
     "What validation images say for one predictive."
@@ -609,8 +631,8 @@ OF_SETS = ("scores", "sums")  # fields of `Predicted` that go to the second file
 def save_predictions(predictions: Predictions, folder: Path, made_from: dict[str, str]) -> None:
     "Write both files of a run's predictions; the one with the scores of all sets only when there are any."
     tensors, of_sets = {}, {}
-    for split in ("validation", "test"):
-        part = getattr(predictions, split)
+    for split in predictions.names:
+        part = predictions[split]
         tensors |= {f"{split}.logits": part.logits, f"{split}.labels": part.labels}
         tensors |= {f"{split}.baseline.{k}": v for k, v in part.baselines.items()}
         for predictive, predicted in part.predicted.items():
@@ -623,7 +645,8 @@ def save_predictions(predictions: Predictions, folder: Path, made_from: dict[str
     if predictions.orders is not None: of_sets["orders"] = predictions.orders
     layers = {p: {k: s.layers for k, s in by_set.named().items()} for p, by_set in predictions.sets.items()}
     if of_sets: write_tensors(folder / SETS, {k: v.contiguous() for k, v in of_sets.items()}, made_from)
-    header = {"schema": "2", "layers": json.dumps(layers), "scored": str(bool(of_sets))}
+    shifts = json.dumps(list(predictions.shifts))
+    header = {"schema": "2", "layers": json.dumps(layers), "scored": str(bool(of_sets)), "shifts": shifts}
     write_tensors(folder / PREDICTIONS, {k: v.contiguous() for k, v in tensors.items()}, made_from, header)
 
 def load_predictions(
@@ -635,12 +658,14 @@ def load_predictions(
     tensors, told = read_tensors(folder / PREDICTIONS, made_from)
     if told.get("schema") != "2": raise Damaged(f"{folder / PREDICTIONS} is of another version")
     if told.get("scored") == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
-    try: return _from_file(tensors, json.loads(told["layers"]))
+    try: return _from_file(tensors, json.loads(told["layers"]), json.loads(told.get("shifts", "[]")))
     except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None
 
 # %% ../nbs/08_predictions.ipynb #165c6829
-def _from_file(tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]]) -> Predictions:
+def _from_file(
+    tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]], shifts: list[str]
+) -> Predictions:
     adapted = next(iter(layers.values()))["full"]
     sets = {p: BySet.from_names({k: LayerSet.of(l, adapted) for k, l in named.items()}) for p, named in layers.items()}
     below = lambda start: {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
@@ -651,4 +676,5 @@ def _from_file(tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]
             predicted[p] = from_tensors({"probs": probs, **below(f"{split}.{p}:")})
         return OfSplit(tensors[f"{split}.logits"], tensors[f"{split}.labels"], predicted, below(f"{split}.baseline."))
     validated = dict(zip(adapted, tensors["validated"].tolist())) if "validated" in tensors else None
-    return Predictions(sets, of_split("validation"), of_split("test"), validated, tensors.get("orders"))
+    parts = [of_split(split) for split in ("validation", "test", *shifts)]
+    return Predictions(sets, *parts[:2], validated, tensors.get("orders"), dict(zip(shifts, parts[2:])))

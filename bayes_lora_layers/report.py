@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'SOURCES', 'GLOSSARY', 'RANKED', 'UNBIASED', 'WHAT', 'SECTIONS', 'EXPLORE', 'NAMING', 'TITLE', 'FRONT',
-           'Told', 'conclude', 'gain_panels', 'called', 'comparison_bars', 'reliability_of', 'deterministic',
-           'calibration_panels', 'listed', 'prior_curves', 'cut_gains', 'sets_of_run', 'renamed', 'figures_of',
-           'save_plots', 'metrics_table', 'setup_table', 'time_table', 'correlation_table', 'ranks_table',
-           'controls_table', 'cuts_table', 'priors_table', 'glossed', 'ranked_caption', 'report_cells', 'explore_runs',
-           'render_report', 'display_report']
+           'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'called', 'comparison_bars',
+           'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'prior_curves', 'cut_gains',
+           'sets_of_run', 'renamed', 'figures_of', 'save_plots', 'metrics_table', 'setup_table', 'time_table',
+           'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'lead_of', 'shifts_table',
+           'rank_agreement', 'outliers_table', 'priors_table', 'glossed', 'ranked_caption', 'report_cells',
+           'explore_runs', 'render_report', 'display_report']
 
 # %% ../nbs/12_report.ipynb #1b527ffe
 import base64
@@ -30,18 +31,18 @@ from matplotlib.figure import Figure
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
-from .attribution import control_table, layer_gains, prior_table
+from .attribution import compare_splits, control_table, layer_gains, prior_table
 from .data import UNITS
 from .explorer import explorer_html, page_part
 from bayes_lora_layers.figures import (
     COLOURS, Bar, Panel, PriorCurves, Reliability, plot_comparison, plot_controls, plot_cuts, plot_prior, plot_ranked,
-    plot_reliability, plot_sequential, plot_sets,
+    plot_reliability, plot_sequential, plot_sets, plot_splits,
 )
 from .files import counted, or_none, plain, write_json
 from .intervals import Interval
-from .metrics import ece, reliability_curve, temperature_scale, title_of
+from .metrics import auroc_metric, ece, reliability_curve, temperature_scale, title_of
 from .predictions import save_predictions
-from .results import Results, Run, read_run, save_results, summary_table
+from .results import Noticed, Results, Run, read_run, save_results, summary_table
 from .sets import ALONE, FULL
 from .verdict import Summary, analyse, read_summary, say_layers, signed, with_interval
 
@@ -74,6 +75,23 @@ def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
         p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), results.names)
         for p, sets in results.predictives.items()
     }
+
+def split_panels(results: Results, metric: str) -> dict[str, Panel]:
+    "Gains of the layers on each test set, under the first predictive."
+    first = next(iter(results.predictives))
+    panel = lambda split: gain_panels(results.on(split), metric)[first]
+    return {f"{split} ({found.n:,} {results.unit}s)": panel(split) for split, found in results.splits.items()}
+
+def outlier_panels(results: Results) -> dict[str, Panel]:
+    "Gains of the layers in telling outliers from test examples by the entropy, under the first predictive."
+    first = next(iter(results.predictives))
+    gain = lambda noticed: noticed.delta["entropy"]
+    def panel(found):
+        rows = [{"layer": l, "gain": gain(s).estimate, "low": gain(s).low, "high": gain(s).high, "delta_accuracy": 0.0}
+                for l, s in found.predictives[first].alone.items()]
+        full, temperature = (gain(s).estimate for s in (found.predictives[first].full, found.temperature))
+        return Panel(pd.DataFrame(rows), full, temperature, results.names)
+    return {f"{name} ({found.n:,} outliers)": panel(found) for name, found in results.outliers.items()}
 
 def called(results: Results, name: str) -> str:
     "A set of layers as pages and figures call it, from its name in files."
@@ -200,6 +218,8 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
         {p: renamed(results, control_table(results, p, metric)) for p in results.predictives}, told.title
     )
     if cuts is not None: draw["finer_cuts"] = lambda: plot_cuts(cuts, told.title)
+    if results.shifts: draw["shifts"] = lambda: plot_splits(split_panels(results, metric), told.title)
+    if results.outliers: draw["outliers"] = lambda: plot_splits(outlier_panels(results), auroc_metric.title)
     return {**draw, **_reliabilities(run)}
 
 def save_plots(told: Told) -> dict[str, Path]:
@@ -235,8 +255,12 @@ BASELINES = {
 }
 
 def metrics_table(told: Told) -> pd.DataFrame:
-    "Every predictor's metrics and its gain with the interval, rounded for reading."
-    t, m = summary_table(told.results), told.metric
+    "Every predictor's metrics on the test split and its gain with the interval, rounded for reading."
+    return _for_reading(told, summary_table(told.results).query("split == 'test'"))
+
+def _for_reading(told: Told, t: pd.DataFrame) -> pd.DataFrame:
+    "Rows of `summary_table` as the report shows them."
+    m = told.metric
     ends = zip(t[f"delta_{m}"], t[f"delta_{m}_low"], t[f"delta_{m}_high"])
     interval = [with_interval(Interval(*e)) if np.isfinite(e[0]) else "" for e in ends]
     recommended = "recommended: " + t.layers.str.replace(" ", ", ")
@@ -392,6 +416,53 @@ def cuts_table(told: Told) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+def lead_of(told: Told, predictive: str) -> str:
+    "The set that stands for single layers in a table: the recommended one, else the layer that leads on test."
+    if told.results.predictives[predictive].recommended: return "recommended"
+    return f"{ALONE}{told.summary.predictives[predictive].best_layer}"
+
+def shifts_table(told: Told) -> pd.DataFrame:
+    "MAP, temperature scaling, the head, the leading layers and all layers on each test set."
+    t = summary_table(told.results)
+    lead = t.predictive.map({p: lead_of(told, p) for p in told.results.predictives})
+    t = t[t.subset.isin(["map", "temperature", "head", "full"]) | (t.subset == lead)]
+    named = [f"{split} ({told.results.splits[split].n:,})" for split in t["split"]]
+    return _for_reading(told, t).assign(**{"test set": named}).set_index("test set").reset_index()
+
+def rank_agreement(told: Told) -> pd.DataFrame:
+    "Rank correlation of the layers' gains on each shift with those on the test split."
+    rows = []
+    for p in told.summary.predictives:
+        found = compare_splits(told.results, p, told.metric)
+        ends = lambda split: [t.loc["test", split] for t in (found.correlation, found.low, found.high)]
+        say = lambda rho, low, high: "not defined" if rho != rho else f"{rho:+.2f} [{low:+.2f}, {high:+.2f}]"
+        rows.append({"predictive": p, **{split: say(*ends(split)) for split in told.results.shifts}})
+    return pd.DataFrame(rows)
+
+def outliers_table(told: Told) -> pd.DataFrame:
+    "AUROC of a few predictors for each set of outliers by each score of certainty, and the gain over the MAP."
+    rows = []
+    for name, found in told.results.outliers.items():
+        named = [("", "map", None), ("", "temperature", found.temperature), *(("baseline", k, s) for k, s in
+                 found.baselines.items())]
+        for p, sets in found.predictives.items():
+            named += [(p, k, sets.named()[k]) for k in (FULL, lead_of(told, p))]
+        for predictive, k, noticed in named:
+            area = noticed.auroc if noticed else found.map
+            gains = {f"gain by {s} [95% interval]": with_interval(noticed.delta[s]) if noticed else "" for s in area}
+            rows.append({
+                "outliers": f"{name} ({found.n:,})",
+                "predictive": predictive,
+                "Bayesian": _who(told, k, noticed),
+                **{f"AUROC by {s}": f"{a:.4f}" for s, a in area.items()},
+                **gains,
+            })
+    return pd.DataFrame(rows)
+
+def _who(told: Told, name: str, noticed: Noticed | None) -> str:
+    if name == "recommended": return f"recommended: {listed([told.results.names[l] for l in noticed.layers])}"
+    return BASELINES.get(name, called(told.results, name))
 
 SOURCES = {
     "run": "this run's",
@@ -555,6 +626,28 @@ def _depth(told: Told, paths: dict[str, Path]) -> list:
     figure = _figure(paths[f"delta_{told.metric}_sequential"], f"delta {told.title} by depth", how)
     return _section("By depth", figure, new_markdown_cell(known), _table(correlation_table(told)))
 
+def _shifts(told: Told, paths: dict[str, Path]) -> list:
+    how = (
+        "The same gains, under the same posterior, on test sets that the run was not trained for; everything was chosen"
+        " on the validation split, before. Each panel has its own MAP, which is its zero."
+    )
+    words = (
+        "Do the layers keep their order? Rank correlations of their gains with those on the test split; near one they"
+        " do. That a gain has an interval above zero on one test set and not on another does not say that the two differ."
+    )
+    figure = _figure(paths["shifts"], f"delta {told.title} by depth on every test set", how)
+    cells = _table(shifts_table(told)), new_markdown_cell(words), _table(rank_agreement(told))
+    return _section("Under shift", figure, *cells)
+
+def _outliers(told: Told, paths: dict[str, Path]) -> list:
+    how = (
+        "Gain over the MAP in telling outliers, which are of none of the classes, from the test examples by the entropy"
+        " of the prediction: the area under the ROC curve, 1 when every outlier is less certain than every test"
+        " example, 0.5 when it is guessing."
+    )
+    figure = _figure(paths["outliers"], "gain in AUROC by depth for every set of outliers", how)
+    return _section("Noticing outliers", figure, _table(outliers_table(told)))
+
 def _priors(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Lines are single layers, coloured as the bar at the side tells: the same curvature under another prior"
@@ -681,6 +774,8 @@ def _again(told: Told) -> list:
 SECTIONS = {
     "reliability_best": _calibration,
     "delta_ece_sequential": _depth,
+    "shifts": _shifts,
+    "outliers": _outliers,
     "prior_precision": _priors,
     "sets_of_layers": _sets,
     "controls": _controls,
@@ -793,7 +888,10 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
         by_set, groups={HOSTILE + str(i) if i == 0 else k: v for i, (k, v) in enumerate(by_set.groups.items())}
     )
     named = lambda by_predictive: {HOSTILE + "p" if k == p else k: v for k, v in by_predictive.items()}
-    odd = named({k: renamed(v) for k, v in results.predictives.items()})
+    odd = lambda predictives: named({k: renamed(v) for k, v in predictives.items()})
+    further = lambda splits: {
+        HOSTILE + k: replace(found, predictives=odd(found.predictives)) for k, found in splits.items()
+    }
     priors = results.priors and replace(results.priors, delta=renamed(results.priors.delta))
     controls = results.controls and {k: renamed(v) for k, v in results.controls.items()}
     config = replace(results.config, dataset=HOSTILE, model=HOSTILE, adapter=HOSTILE, target_modules=[HOSTILE])
@@ -802,7 +900,9 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
             results,
             config=config,
             class_names=(HOSTILE,) * results.classes,
-            predictives=odd,
+            predictives=odd(results.predictives),
+            shifts=further(results.shifts),
+            outliers=further(results.outliers),
             cuts=named(results.cuts),
             priors=priors,
             controls=controls,
@@ -811,11 +911,8 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
         ),
         made,
     )
-    test, validation = (
-        replace(s, predicted=named(s.predicted)) for s in (run.predictions.test, run.predictions.validation)
-    )
-    sets = named({k: renamed(v) for k, v in run.predictions.sets.items()})
-    save_predictions(replace(run.predictions, sets=sets, test=test, validation=validation), made, {})
+    predictions = run.predictions.map(lambda split, part: replace(part, predicted=named(part.predicted)))
+    save_predictions(replace(predictions, sets=odd(run.predictions.sets)), made, {})
     env = {
         **run.environment,
         **dict.fromkeys(("system", "cpu", "python", "started"), HOSTILE),

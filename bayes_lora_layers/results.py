@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Delta', 'SCHEMA', 'READABLE', 'RESULTS', 'TABLE', 'Rescaled', 'Scored', 'Temperature', 'UnderPriors', 'Candidates',
-           'Results', 'to_json', 'from_json', 'save_results', 'load_results', 'left_out_values', 'with_folds',
-           'monte_carlo_errors', 'deltas', 'Reference', 'find_reference', 'judge', 'judge_packed', 'evaluate',
-           'summary_table', 'Run', 'read_run']
+           'OnSplit', 'Noticed', 'OnOutliers', 'Results', 'to_json', 'from_json', 'save_results', 'load_results',
+           'left_out_values', 'with_folds', 'monte_carlo_errors', 'deltas', 'Reference', 'find_reference', 'judge',
+           'judge_packed', 'judge_outliers', 'evaluate', 'summary_table', 'Run', 'read_run']
 
 # %% ../nbs/08_results.ipynb #84156b0e
 from collections.abc import Callable, Sequence
@@ -26,7 +26,9 @@ from .files import Damaged, or_none, read_json, write_json
 from .inputs import task_of
 from .intervals import Gains, Interval, paired_gains, resample_counts
 from .laplace import Posterior, curvature_trace, effective_dimension
-from .metrics import Metric, Scores, fit_temperature, score, standard_metrics, temperature_scale
+from bayes_lora_layers.metrics import (
+    Metric, Scores, auroc_metric, certainties, fit_temperature, score, standard_metrics, temperature_scale,
+)
 from .model import Classifier
 from bayes_lora_layers.predictions import (
     CONTROLS,
@@ -87,6 +89,31 @@ class Candidates:
         return cls(True, 2 ** sum(set(sets.alone).issuperset(block) for block in players) - 1)
 
 @dataclass(frozen=True)
+class OnSplit:
+    "What a run found on one test set."
+    n: int  # examples
+    map: dict[str, float]  # metrics of the MAP
+    temperature: Temperature  # of the validation images
+    predictives: dict[str, BySet[Scored]]
+    baselines: dict[str, Scored]
+
+@dataclass(frozen=True)
+class Noticed:
+    "How well a predictor tells outliers from the test examples, by each score of `certainties`."
+    auroc: dict[str, float]
+    delta: Delta  # gain in AUROC over the MAP, by score; without the Monte Carlo error of shared samples
+    layers: tuple[int, ...] = ()  # the Bayesian ones
+
+@dataclass(frozen=True)
+class OnOutliers:
+    "What a run found on a test set of outliers."
+    n: int  # outliers
+    map: dict[str, float]  # AUROC of the MAP, by score
+    temperature: Noticed
+    predictives: dict[str, BySet[Noticed]]
+    baselines: dict[str, Noticed]
+
+@dataclass(frozen=True)
 class Results:
     "What a run found. Lists over layers follow `layers`."
     config: Config
@@ -112,6 +139,8 @@ class Results:
     candidates: dict[str, Candidates] = field(default_factory=dict)  # by predictive
     task: str = "image"  # a key of `UNITS`
     layer_names: tuple[str, ...] = ()  # numbers, and 'head'
+    shifts: dict[str, OnSplit] = field(default_factory=dict)  # further test sets that have labels
+    outliers: dict[str, OnOutliers] = field(default_factory=dict)  # and those that have none
 
     @property
     def classes(self) -> int: return len(self.class_names)
@@ -125,6 +154,22 @@ class Results:
     def in_blocks(self) -> bool:
         "Whether sets are made of blocks of layers."
         return len(self.players) < len(self.layers)
+
+    @property
+    def test(self) -> OnSplit:
+        "What was found on the test split, as on every other."
+        return OnSplit(self.n_test, self.map, self.temperature, self.predictives, self.baselines)
+
+    def on(self, split: str) -> "Results":
+        "The same with what was found on another test set in the place of the test split."
+        found = self.splits[split]
+        return replace(self, n_test=found.n, map=found.map, temperature=found.temperature,
+                       predictives=found.predictives, baselines=found.baselines)
+
+    @property
+    def splits(self) -> dict[str, OnSplit]:
+        "The test split and the shifts, by name."
+        return {"test": self.test, **self.shifts}
 
     @property
     def head(self) -> int | None:
@@ -170,26 +215,16 @@ def to_json(results: Results) -> dict:
         "class_names": list(r.class_names),
         "layers": list(r.layers),
         **{k: getattr(r, k) for k in plain},
-        "map": r.map,
-        "temperature": {
-            "value": r.temperature.value,
-            "metrics": r.temperature.metrics,
-            "delta": _delta(r.temperature.delta),
-        },
-        "predictives": {
-            p: _each(
-                by_set, lambda s: {"layers": list(s.layers), **_scored(s), "monte_carlo_error": s.monte_carlo_error}
-            )
-            for p, by_set in r.predictives.items()
-        },
+        **_on_split(r.test),
         "engine": r.engine,
         "priors": priors,
         "parts": {p: {cut.key: _delta(d) for cut, d in cuts.items()} for p, cuts in r.cuts.items()},
         "controls": r.controls and {name: _each(by_set, _delta) for name, by_set in r.controls.items()},
-        "baselines": {k: _scored(s) for k, s in r.baselines.items()},
         "candidates": {p: {"every": c.every, "count": c.count} for p, c in r.candidates.items()},
         "task": r.task,
         "layer_names": list(r.layer_names),
+        "shifts": {k: {"n": found.n, **_on_split(found)} for k, found in r.shifts.items()},
+        "outliers": {k: _on_outliers(found) for k, found in r.outliers.items()},
     }
 
 def from_json(values: dict) -> Results:
@@ -198,14 +233,13 @@ def from_json(values: dict) -> Results:
     schema, _ = v.pop("schema"), v.pop("classes")
     if schema not in READABLE:
         raise ValueError(f"schema {schema}; expected one of {READABLE}, run it again in another folder")
-    t, priors = v["temperature"], v["priors"]
+    priors = v["priors"]
     v["config"] = config_from(v["config"])
     v["class_names"], v["layers"] = tuple(v["class_names"]), tuple(v["layers"])
     v["layer_names"] = tuple(v.get("layer_names", map(str, v["layers"])))
-    v["temperature"] = Temperature(t["value"], t["metrics"], _read_delta(t["delta"]))
-    v["predictives"] = {
-        p: BySet.from_names({k: _read_scored(s) for k, s in named.items()}) for p, named in v["predictives"].items()
-    }
+    v |= _read_on_split(v)
+    v["shifts"] = {k: OnSplit(n=found["n"], **_read_on_split(found)) for k, found in v.get("shifts", {}).items()}
+    v["outliers"] = {k: _read_on_outliers(found) for k, found in v.get("outliers", {}).items()}
     if priors:
         by_prior = {k: list(map(_read_delta, d)) for k, d in priors["delta"].items()}
         v["priors"] = UnderPriors(
@@ -213,7 +247,6 @@ def from_json(values: dict) -> Results:
         )
     v["cuts"] = {p: {Cut.from_key(k): d for k, d in deltas(cuts).items()} for p, cuts in v.pop("parts").items()}
     if v["controls"]: v["controls"] = {name: BySet.from_names(deltas(named)) for name, named in v["controls"].items()}
-    v["baselines"] = {k: _read_scored(s) for k, s in v["baselines"].items()}
     if schema == 3:
         every = find_players(v["layers"]) if 2 ** len(v["layers"]) <= v["config"].subsets else None  # as it was then
         v["candidates"] = {
@@ -224,6 +257,43 @@ def from_json(values: dict) -> Results:
 
 # %% ../nbs/08_results.ipynb #66902ded
 def _each(by_set: BySet, f: Callable) -> dict: return {k: f(v) for k, v in by_set.named().items()}
+
+def _on_split(found: OnSplit) -> dict:
+    t = found.temperature
+    told = lambda s: {"layers": list(s.layers), **_scored(s), "monte_carlo_error": s.monte_carlo_error}
+    return {
+        "map": found.map,
+        "temperature": {"value": t.value, "metrics": t.metrics, "delta": _delta(t.delta)},
+        "predictives": {p: _each(by_set, told) for p, by_set in found.predictives.items()},
+        "baselines": {k: _scored(s) for k, s in found.baselines.items()},
+    }
+
+def _read_on_split(values: dict) -> dict:
+    t = values["temperature"]
+    named = {p: {k: _read_scored(s) for k, s in by.items()} for p, by in values["predictives"].items()}
+    return {
+        "map": values["map"],
+        "temperature": Temperature(t["value"], t["metrics"], _read_delta(t["delta"])),
+        "predictives": {p: BySet.from_names(by_name) for p, by_name in named.items()},
+        "baselines": {k: _read_scored(s) for k, s in values["baselines"].items()},
+    }
+
+def _on_outliers(found: OnOutliers) -> dict:
+    told = lambda s: {"layers": list(s.layers), "auroc": s.auroc, "delta": _delta(s.delta)}
+    return {
+        "n": found.n,
+        "map": found.map,
+        "temperature": told(found.temperature),
+        "predictives": {p: _each(by_set, told) for p, by_set in found.predictives.items()},
+        "baselines": {k: told(s) for k, s in found.baselines.items()},
+    }
+
+def _read_on_outliers(values: dict) -> OnOutliers:
+    read = lambda s: Noticed(s["auroc"], _read_delta(s["delta"]), tuple(s["layers"]))
+    named = {p: {k: read(s) for k, s in by.items()} for p, by in values["predictives"].items()}
+    predictives = {p: BySet.from_names(by_name) for p, by_name in named.items()}
+    baselines = {k: read(s) for k, s in values["baselines"].items()}
+    return OnOutliers(values["n"], values["map"], read(values["temperature"]), predictives, baselines)
 
 def _delta(delta: Delta) -> dict:
     return {k: {"estimate": i.estimate, "low": i.low, "high": i.high, "plain": i.plain} for k, i in delta.items()}
@@ -308,8 +378,8 @@ def deltas(
 # %% ../nbs/08_results.ipynb #bc0a7369
 @dataclass(frozen=True)
 class Reference:
-    "What predictors are judged against: the MAP on the test images, as it is and temperature-scaled."
-    labels: np.ndarray  # of the test images
+    "What predictors are judged against: the MAP on one test set, as it is and temperature-scaled."
+    labels: np.ndarray  # of the test set
     seen: np.ndarray  # labels of the validation images
     at_map: Scores
     temperature: float
@@ -320,9 +390,9 @@ class Reference:
     def deltas(self, after: Sequence[Scores], left_out=None) -> list[Delta]:
         return deltas(self.at_map, after, self.counts, self.bins, left_out)
 
-def find_reference(config: Config, predictions: Predictions) -> Reference:
+def find_reference(config: Config, predictions: Predictions, split: str = "test") -> Reference:
     "From the logits of a run."
-    test, validation = predictions.test, predictions.validation
+    test, validation = predictions[split], predictions.validation
     y, seen = test.labels.numpy(), validation.labels.numpy()
     T = fit_temperature(validation.logits, seen)
     at_map, scaled = (score(temperature_scale(test.logits, t), y) for t in (1.0, T))
@@ -352,6 +422,37 @@ def judge_packed(reference: Reference, packed: Float[Tensor, "n m 3"]) -> list[D
     "Gains of predictors of which packed scores are left."
     return reference.deltas([Scores.unpack(v) for v in packed.transpose(0, 1).numpy()])  # [m, n, 3]
 
+# %% ../nbs/08_results.ipynb #0837e39e
+def judge_outliers(config: Config, predictions: Predictions, split: str) -> OnOutliers:
+    "How well each predictor tells the outliers of a split from the test examples."
+    test, far = predictions.test, predictions[split]
+    inside = np.repeat([1.0, 0.0], [len(test.labels), len(far.labels)])
+    counts = resample_counts(len(inside), config.bootstrap, config.seed, inside.astype(int))
+    def scored(known, outliers):  # probabilities of both, by score of certainty
+        a, b = certainties(known), certainties(outliers)
+        made = {k: np.concatenate([a[k], b[k]]) for k in a}
+        return {k: Scores(v, inside, v, v) for k, v in made.items()}
+    scaled = lambda t: scored(*(temperature_scale(part.logits, t) for part in (test, far)))
+    at_map, T = scaled(1.0), fit_temperature(predictions.validation.logits, predictions.validation.labels)
+    def noticed(predictors, layers=()):
+        gains = {k: paired_gains(auroc_metric, before, [p[k] for p in predictors], counts).intervals()
+                 for k, before in at_map.items()}
+        areas = [{k: auroc_metric.of(s) for k, s in p.items()} for p in predictors]
+        return [Noticed(a, {k: found[i] for k, found in gains.items()}, tuple(l))
+                for i, (a, l) in enumerate(zip(areas, layers or [()] * len(areas)))]
+    def of_predictive(p):
+        both = zip(*(predictions.probs(s, p).values() for s in ("test", split)))
+        sets = predictions.sets[p]
+        return sets.filled(noticed([scored(*pair) for pair in both], [s.layers for s in sets.values()]))
+    baselines = noticed([scored(test.baselines[k], far.baselines[k]) for k in far.baselines]) if far.baselines else []
+    return OnOutliers(
+        len(far.labels),
+        {k: auroc_metric.of(s) for k, s in at_map.items()},
+        noticed([scaled(T)])[0],
+        {p: of_predictive(p) for p in config.predictives},
+        dict(zip(far.baselines, baselines)),
+    )
+
 # %% ../nbs/08_results.ipynb #70636ae7
 def evaluate(
     config: Config,
@@ -360,28 +461,27 @@ def evaluate(
     predictions: Predictions,
 ) -> Results:
     "The results of a run."
-    reference, metrics = find_reference(config, predictions), standard_metrics(config.bins)
-    values = lambda scores: {k: m.of(scores) for k, m in metrics.items()}
+    reference = find_reference(config, predictions)
     linearised = predictions.test.predicted.get("linearised")
     engine = linearised and find_engine(config, classifier)
-    predictives = {
-        p: _judge_predictive(reference, predictions, p, shared=p == "sampled" or engine == "forward")
-        for p in tqdm(config.predictives, desc="intervals", unit="predictive")
+    shared = {p for p in config.predictives if p == "sampled" or engine == "forward"}
+    with_labels = ["test", *(k for k, part in predictions.shifts.items() if part.labelled)]
+    splits = {
+        split: _judge_split(config, predictions, split, shared)
+        for split in tqdm(with_labels, desc="intervals", unit="split")
     }
+    test = splits.pop("test")
     cuts = {
         p: _judge_cuts(reference, classifier, found.cuts)
         for p, found in predictions.test.predicted.items()
         if found.cuts is not None
     }
-    baselines = judge(
-        reference, list(predictions.validation.baselines.values()), list(predictions.test.baselines.values())
-    )
     by_layer = lambda values: [values[l] for l in classifier.layers]
     return Results(
         config=config,
         n_train=posterior.n_data,
         n_validation=len(reference.seen),
-        n_test=len(reference.labels),
+        n_test=test.n,
         class_names=tuple(classifier.classes),
         layers=tuple(classifier.layers),
         prior_precision=by_layer(posterior.prior_precision),
@@ -390,33 +490,51 @@ def evaluate(
         lora_norm=by_layer(_norms(classifier)),
         parameters=by_layer(_sizes(classifier)),
         mean_logit_variance=linearised and linearised.variance.double().mean((0, 2)).tolist(),
-        map=values(reference.at_map),
-        temperature=Temperature(
-            reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0]
-        ),
-        predictives=predictives,
+        map=test.map,
+        temperature=test.temperature,
+        predictives=test.predictives,
         engine=engine,
         priors=linearised and _judge_priors(reference, config, posterior, predictions, linearised),
         cuts=cuts,
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
-        baselines=dict(zip(predictions.test.baselines, baselines)),
+        baselines=test.baselines,
         candidates={p: _candidates(config, classifier.layers, predictions, p) for p in config.predictives},
         task=task_of(classifier.processor),
         layer_names=tuple(map(classifier.name, classifier.layers)),
+        shifts=splits,
+        outliers={k: judge_outliers(config, predictions, k) for k in predictions.shifts if k not in splits},
     )
 
 # %% ../nbs/08_results.ipynb #bb6e5837
+def _judge_split(
+    config: Config,
+    predictions: Predictions,
+    split: str,
+    shared: set[str],  # predictives under which examples share weight samples
+) -> OnSplit:
+    "Every predictor on one test set."
+    reference, metrics = find_reference(config, predictions, split), standard_metrics(config.bins)
+    part = predictions[split]
+    values = lambda scores: {k: m.of(scores) for k, m in metrics.items()}
+    scaled = Temperature(reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0])
+    predictives = {p: _judge_predictive(reference, predictions, split, p, p in shared) for p in config.predictives}
+    baselines = judge(reference, list(predictions.validation.baselines.values()), list(part.baselines.values()))
+    named = dict(zip(part.baselines, baselines))
+    return OnSplit(len(reference.labels), values(reference.at_map), scaled, predictives, named)
+
+
 def _judge_predictive(
     reference: Reference,
     predictions: Predictions,
+    split: str,
     predictive: str,
-    shared: bool,  # whether images share weight samples
+    shared: bool,  # whether examples share weight samples
 ) -> BySet[Scored]:
     "Every named set under one predictive."
-    sets, folds = predictions.sets[predictive], predictions.test.predicted[predictive].folds
+    sets, folds = predictions.sets[predictive], predictions[split].predicted[predictive].folds
     metrics = {k: m for k, m in standard_metrics(reference.bins).items() if k != "classwise_ece"}
     left_out = None if folds is None else {k: left_out_values(m, folds) for k, m in metrics.items()}
-    probs = [predictions.probs(split, predictive).values() for split in ("validation", "test")]
+    probs = [predictions.probs(s, predictive).values() for s in ("validation", split)]
     scored = judge(reference, *probs, left_out if shared else None)
     errors = monte_carlo_errors(left_out) if left_out else [None] * len(scored)
     with_layers = [
@@ -468,20 +586,23 @@ def _sizes(classifier: Classifier) -> dict[int, int]:
 
 # %% ../nbs/08_results.ipynb #b742202a
 def summary_table(results: Results) -> pd.DataFrame:
-    "Metrics, deltas and interval ends of every predictor, as `summary_table.csv` has them."
-    rows = [
-        _row("map", "map", results.map),
-        _row("temperature", "temperature", results.temperature.metrics, results.temperature.delta),
-    ]
-    rows += [_row("baseline", k, s.metrics, s.delta) for k, s in results.baselines.items()]
-    rows += [
-        _row(p, k, s.metrics, s.delta, s.layers)
-        for p, by_set in results.predictives.items()
-        for k, s in by_set.named().items()
-    ]
+    "Metrics, deltas and interval ends of every predictor on every test set, as `summary_table.csv` has them."
+    rows = [{**row, "split": split} for split, found in results.splits.items() for row in _rows(found)]
     return pd.DataFrame(rows)
 
 # %% ../nbs/08_results.ipynb #0153ae51
+def _rows(found: OnSplit) -> list[dict]:
+    rows = [
+        _row("map", "map", found.map),
+        _row("temperature", "temperature", found.temperature.metrics, found.temperature.delta),
+    ]
+    rows += [_row("baseline", k, s.metrics, s.delta) for k, s in found.baselines.items()]
+    return rows + [
+        _row(p, k, s.metrics, s.delta, s.layers)
+        for p, by_set in found.predictives.items()
+        for k, s in by_set.named().items()
+    ]
+
 def _row(
     predictive: str, named: str, metrics: dict[str, float], delta: Delta | None = None, layers: Sequence[int] = ()
 ) -> dict:
@@ -517,7 +638,9 @@ class Run:
         return or_none(lambda: read_json(self.folder / "examples.json", needs=("doubted", "prompt"))) or {}
 
     @property
-    def labels(self) -> np.ndarray: return self.predictions.test.labels.numpy()
+    def labels(self) -> np.ndarray: return self.labels_of("test")
+
+    def labels_of(self, split: str) -> np.ndarray: return self.predictions[split].labels.numpy()
 
     @property
     def swept(self) -> list[int]:
@@ -527,25 +650,24 @@ class Run:
     @property
     def metrics(self) -> dict[str, Metric]: return standard_metrics(self.results.config.bins)
 
-    def counts(self, draws: int = 0) -> Float[np.ndarray, "draws n"]:
+    def counts(self, draws: int = 0, split: str = "test") -> Float[np.ndarray, "draws n"]:
         "The resamples behind the run's intervals, or the first of them."
-        return resample_counts(
-            len(self.labels), draws or self.results.config.bootstrap, self.results.config.seed, self.labels
-        )
+        c, y = self.results.config, self.labels_of(split)
+        return resample_counts(len(y), draws or c.bootstrap, c.seed, y)
 
-    def at_map(self) -> Scores: return score(temperature_scale(self.predictions.test.logits, 1.0), self.labels)
+    def at_map(self, split: str = "test") -> Scores:
+        return score(temperature_scale(self.predictions[split].logits, 1.0), self.labels_of(split))
 
-    def scores(self, predictive: str) -> BySet[Scores]:
+    def scores(self, predictive: str, split: str = "test") -> BySet[Scores]:
         "Of every named set."
-        probs = self.predictions.probs("test", predictive)
-        return probs.filled(score(p, self.labels) for p in probs.values())
+        probs = self.predictions.probs(split, predictive)
+        return probs.filled(score(p, self.labels_of(split)) for p in probs.values())
 
-    def layer_gains(self, predictive: str, metric: str) -> Gains:
+    def layer_gains(self, predictive: str, metric: str, split: str = "test") -> Gains:
         "Gains of the swept layers over the MAP, with the Monte Carlo error of shared samples, as in the results."
-        m, sets = self.metrics[metric], self.predictions.sets[predictive]
-        probs = self.predictions.probs("test", predictive).alone
-        gains = paired_gains(m, self.at_map(), [score(probs[l], self.labels) for l in self.swept], self.counts())
-        folds = self.predictions.test.predicted[predictive].folds
+        m, sets, scores = self.metrics[metric], self.predictions.sets[predictive], self.scores(predictive, split).alone
+        gains = paired_gains(m, self.at_map(split), [scores[l] for l in self.swept], self.counts(split=split))
+        folds = self.predictions[split].predicted[predictive].folds
         if folds is None or (predictive == "linearised" and self.results.engine == "reverse"): return gains
         place = sets.filled(range(len(sets.values()))).alone
         return with_folds(gains, left_out_values(m, folds[:, :, [place[l] for l in self.swept]]))

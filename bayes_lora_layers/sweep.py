@@ -25,7 +25,7 @@ from bayes_lora_layers.config import (
     Config, check_folder, claim_folder, config_from, find_device, hold, identity, pass_dtype, read_config, timed,
 )
 from .curvature import head_features, head_weight, rows_per_pass
-from .data import UNITS, Splits, inspect_splits, load_splits
+from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
 from bayes_lora_layers.inputs import (
     Examples, QuestionProcessor, TextProcessor, batches, collated, examples_of,
 )
@@ -94,7 +94,7 @@ class Setup:
 
     def examples(self, split: str) -> Examples:
         noise = self.config.test_noise if split == "test" else 0.0
-        return Examples(getattr(self.data, split), self.classifier.processor, noise=noise)
+        return Examples(self.data[split], self.classifier.processor, noise=noise)
 
 # %% ../nbs/09_sweep.ipynb #acb74933
 def prepare(config: Config) -> Setup:
@@ -104,7 +104,8 @@ def prepare(config: Config) -> Setup:
     device, folder = find_device(config.device), Path(config.output_dir)
     sizes = config.train_size, config.validation_size, config.test_size
     data = load_splits(
-        config.dataset, config.label_column, config.max_classes, *sizes, config.seed, config.task, config.text_columns
+        config.dataset, config.label_column, config.max_classes, *sizes, config.seed, config.task, config.text_columns,
+        config.shifts,
     )
     tiny = config.model == "tiny-vit"
     if tiny and data.task != "image":
@@ -165,7 +166,7 @@ def say_duplicates(inspected: dict) -> None:
 
 def say_cut(data: Splits, processor: TextProcessor | QuestionProcessor) -> None:
     "One line on the texts that are longer than what is read of them."
-    read = {split: examples_of(getattr(data, split)[:]) for split in ("train", "validation", "test")}
+    read = {split: examples_of(data[split][:]) for split in data.names}
     lengths = {split: np.array(processor.lengths(texts)) for split, texts in read.items()}
     longer = {split: int((l > processor.max_length).sum()) for split, l in lengths.items()}
     if not any(longer.values()): return
@@ -319,7 +320,7 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
     }
     before = or_none(lambda: load_predictions(setup.folder, made_from))
     if before: return before
-    data = {split: setup.examples(split) for split in ("validation", "test")}
+    data = {split: setup.examples(split) for split in setup.data.names[1:]}
     with timed(setup.folder, "logits"):
         at_map = {
             split: tuple(t.contiguous() for t in predict_logits(classifier.network, d, c.batch_size))
@@ -328,9 +329,7 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
     plan = make_plan(c, classifier, posterior, setup.sets, setup.device)
     found = predict_all(plan, data, at_map, partial, made_from, lambda stage: timed(setup.folder, stage))
     baselines = predict_baselines(setup, classifier, data)
-    found = replace(
-        found, **{split: replace(getattr(found, split), baselines=by_name) for split, by_name in baselines.items()}
-    )
+    found = found.map(lambda split, part: replace(part, baselines=baselines[split]))
     save_predictions(found, setup.folder, made_from)
     shutil.rmtree(partial, ignore_errors=True)
     return found
@@ -435,9 +434,26 @@ def _complete(config: Config, results: Results) -> bool:
     return True
 
 # %% ../nbs/09_sweep.ipynb #0b1f91a0
+def _odd_digits(folder: Path) -> dict[str, str]:
+    """Shifts of the small demo, written once: digits upside down, and outliers that are noise. Only tests call it."""
+    from filelock import FileLock  # comes with huggingface_hub
+    from PIL import Image
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if not (folder / "done").exists():
+            rng = np.random.default_rng(0)
+            for i, row in enumerate(digits_parts()["pretrain"].select(range(70))):
+                noise = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+                for kind, image in ((f"turned/{row['label']}", row["image"].rotate(180)), ("noise/any", noise)):
+                    (folder / kind).mkdir(parents=True, exist_ok=True)
+                    image.save(folder / kind / f"{i}.png")
+            (folder / "done").touch()
+    return {"turned": str(folder / "turned"), "noise": f"{OUTLIERS}{folder / 'noise'}"}
+
 def _small_run(folder: str | Path) -> Path:
     """The demo, small, as a finished run. Only tests call it: they name a folder to share in
     `BAYES_LORA_LAYERS_SHARED`, and another training in `BAYES_LORA_LAYERS_TEST_SEED`."""
+    shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     config = Config(
         seed=int(os.environ.get("BAYES_LORA_LAYERS_TEST_SEED", 0)),
         rank=4,
@@ -449,9 +465,9 @@ def _small_run(folder: str | Path) -> Path:
         validation_size=60,
         bootstrap=500,
         prior_grid=[1.0, 100.0, 1000.0],
+        shifts=_odd_digits(Path(shared or folder) / "odd digits"),
         output_dir=str(folder),
     )
-    shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     if not shared: run_sweep(config); return Path(folder)
     from filelock import FileLock  # comes with huggingface_hub
     made = Path(shared) / f"run-{config.seed}-{torch.get_num_threads()}"
