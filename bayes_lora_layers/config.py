@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT', 'SIZE', 'TEXT', 'OPTIONAL', 'CONSTRAINTS',
            'BETWEEN', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several', 'check_config', 'shown',
-           'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'read_config',
+           'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'core', 'read_config',
            'check_place', 'check_folder', 'claim_folder', 'describe_machine', 'timed', 'hold', 'find_device',
            'pass_dtype']
 
@@ -362,6 +362,10 @@ def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
 
+def core(config: Config) -> dict:
+    "The parameters that all depends on but the predictions for shifts, which can be added to a finished run."
+    return {k: v for k, v in identity(config).items() if k != "shifts"}
+
 def read_config(path: str | Path) -> dict:
     "Parameters of a YAML file. Raises `Damaged` naming a file that holds none."
     try:
@@ -403,14 +407,14 @@ def check_folder(config: Config) -> None:
     """Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's
     results, or cannot be."""
     check_place(config.output_dir)
-    folder, mine = Path(config.output_dir), identity(config)
+    folder, mine = Path(config.output_dir), core(config)
     theirs = or_none(lambda: read_config(folder / "config.yaml"))
     if theirs is None:
         theirs = getattr(or_none(lambda: read_json(folder / "layer_wise_results.json")), "get", lambda k: None)(
             "config"
         )
     if not isinstance(theirs, dict): return  # every file says itself what it was made from
-    for k in sorted({*mine, *theirs}):
+    for k in sorted({*mine, *theirs} - {"shifts"}):
         if mine.get(k) != theirs.get(k):
             raise ValueError(
                 f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has"

@@ -8,7 +8,7 @@ __all__ = ['ORDERS', 'CONTROLS', 'FOLDS', 'CHUNK', 'TOGETHER', 'GROUPS', 'PREDIC
            'make_plan', 'Averages', 'Chosen', 'find_averages', 'find_validated', 'recommend_set', 'values_of_sets',
            'recommended_probs', 'controlled', 'count_folds', 'left_out', 'Normals', 'draw_normals', 'linearised_group',
            'sampled_group', 'Chunk', 'predict_chunk', 'predict_split', 'OfSplit', 'Predictions', 'predict_all',
-           'choose', 'save_predictions', 'load_predictions']
+           'predict_shift', 'choose', 'save_predictions', 'load_predictions']
 
 # %% ../nbs/08_predictions.ipynb #30c811c2
 import json
@@ -559,6 +559,8 @@ class OfSplit:
     predicted: dict[str, Predicted] = field(default_factory=dict)  # by predictive
     baselines: dict[str, Float[Tensor, "n c"]] = field(default_factory=dict)  # probabilities
 
+    made_of: str = ""  # of a shift: digest of its data
+
     @property
     def labelled(self) -> bool: return bool((self.labels >= 0).all())
 
@@ -595,13 +597,11 @@ def predict_all(
     made_from: dict[str, str],
     stage: Callable,  # a context for the time that each predictive takes
 ) -> Predictions:
-    """Predictions of every predictive of the configuration: validation images, what is chosen on them, test images and
-    shifts."""
-    sets, validated, parts = {}, None, {split: OfSplit(*at_map[split]) for split in data}
-    light = replace(plan, whole=False)
+    "Predictions of every predictive of the configuration: validation images, what is chosen on them, test images."
+    sets, validated, parts = {}, None, {split: OfSplit(*at_map[split]) for split in ("validation", "test")}
     for predictive in plan.config.predictives:
         with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="example") as bar:
-            split = lambda name, chosen=None, plan=plan: predict_split(
+            split = lambda name, chosen=None: predict_split(
                 plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update
             )
             seen = split("validation")
@@ -613,10 +613,29 @@ def predict_all(
             sets[predictive] = replace(plan.sets, recommended=chosen.recommended)
             parts["validation"].predicted[predictive] = replace(seen, changes=None, moments=None)
             parts["test"].predicted[predictive] = replace(split("test", chosen), moments=None)
-            for name in [k for k in parts if k not in ("validation", "test")]:
-                found = replace(split(name, chosen, light), moments=None)
-                parts[name].predicted[predictive] = found if parts[name].labelled else replace(found, folds=None)
-    return Predictions(sets, parts.pop("validation"), parts.pop("test"), validated, plan.orders, parts)
+    return Predictions(sets, parts["validation"], parts["test"], validated, plan.orders)
+
+def predict_shift(
+    plan: Plan,
+    predictions: Predictions,  # of the run
+    name: str,
+    data: Examples,
+    at_map: tuple[Tensor, Tensor],  # logits and labels
+    made_of: str,  # digest of the data
+    folder: Path,  # for the chunks
+    made_from: dict[str, str],
+    stage: Callable,  # a context for the time that each predictive takes
+) -> OfSplit:
+    "Predictions on one more test set, with what was chosen on the run's validation images."
+    light, part = replace(plan, whole=False), OfSplit(*at_map, made_of=made_of)
+    for predictive, sets in predictions.sets.items():
+        chosen = Chosen(validated=predictions.validated, recommended=sets.recommended)
+        with stage(predictive), tqdm(total=len(data), desc=f"{predictive}, {name}", unit="example") as bar:
+            found = predict_split(
+                light, predictive, name, data, at_map[0], folder, {**made_from, "shift": made_of}, chosen, bar.update
+            )
+        part.predicted[predictive] = replace(found, moments=None, folds=found.folds if part.labelled else None)
+    return part
 
 def choose(plan: Plan, seen: Predicted, logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"]) -> Chosen:
     "What validation images say for one predictive."
@@ -645,7 +664,7 @@ def save_predictions(predictions: Predictions, folder: Path, made_from: dict[str
     if predictions.orders is not None: of_sets["orders"] = predictions.orders
     layers = {p: {k: s.layers for k, s in by_set.named().items()} for p, by_set in predictions.sets.items()}
     if of_sets: write_tensors(folder / SETS, {k: v.contiguous() for k, v in of_sets.items()}, made_from)
-    shifts = json.dumps(list(predictions.shifts))
+    shifts = json.dumps({k: part.made_of for k, part in predictions.shifts.items()})
     header = {"schema": "2", "layers": json.dumps(layers), "scored": str(bool(of_sets)), "shifts": shifts}
     write_tensors(folder / PREDICTIONS, {k: v.contiguous() for k, v in tensors.items()}, made_from, header)
 
@@ -658,13 +677,13 @@ def load_predictions(
     tensors, told = read_tensors(folder / PREDICTIONS, made_from)
     if told.get("schema") != "2": raise Damaged(f"{folder / PREDICTIONS} is of another version")
     if told.get("scored") == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
-    try: return _from_file(tensors, json.loads(told["layers"]), json.loads(told.get("shifts", "[]")))
+    try: return _from_file(tensors, json.loads(told["layers"]), json.loads(told.get("shifts", "{}")))
     except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None
 
 # %% ../nbs/08_predictions.ipynb #165c6829
 def _from_file(
-    tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]], shifts: list[str]
+    tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]], shifts: dict[str, str]
 ) -> Predictions:
     adapted = next(iter(layers.values()))["full"]
     sets = {p: BySet.from_names({k: LayerSet.of(l, adapted) for k, l in named.items()}) for p, named in layers.items()}
@@ -674,7 +693,8 @@ def _from_file(
         for p, named in layers.items():
             probs = torch.stack([tensors[f"{split}.{p}.{k}"] for k in named], dim=1)  # [n, m, c]
             predicted[p] = from_tensors({"probs": probs, **below(f"{split}.{p}:")})
-        return OfSplit(tensors[f"{split}.logits"], tensors[f"{split}.labels"], predicted, below(f"{split}.baseline."))
+        of_map, baselines = (tensors[f"{split}.{k}"] for k in ("logits", "labels")), below(f"{split}.baseline.")
+        return OfSplit(*of_map, predicted, baselines, shifts.get(split, ""))
     validated = dict(zip(adapted, tensors["validated"].tolist())) if "validated" in tensors else None
     parts = [of_split(split) for split in ("validation", "test", *shifts)]
     return Predictions(sets, *parts[:2], validated, tensors.get("orders"), dict(zip(shifts, parts[2:])))

@@ -633,7 +633,7 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
     )
     words = (
         "Do the layers keep their order? Rank correlations of their gains with those on the test split; near one they"
-        " do. That a gain has an interval above zero on one test set and not on another does not say that the two differ."
+        " do. That a gain has an interval above zero on one test set and not on another does not say that they differ."
     )
     figure = _figure(paths["shifts"], f"delta {told.title} by depth on every test set", how)
     cells = _table(shifts_table(told)), new_markdown_cell(words), _table(rank_agreement(told))

@@ -12,7 +12,7 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, check_folder, claim_folder, config_from, find_device, hold, identity, pass_dtype, read_config, timed,
+    Config, check_folder, claim_folder, config_from, core, find_device, hold, pass_dtype, read_config, timed,
 )
 from .curvature import head_features, head_weight, rows_per_pass
 from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
@@ -73,6 +73,7 @@ from bayes_lora_layers.predictions import (
     load_predictions,
     make_plan,
     predict_all,
+    predict_shift,
     save_predictions,
 )
 from .results import RESULTS, TABLE, Results, evaluate, load_results, save_results, summary_table
@@ -91,6 +92,7 @@ class Setup:
     sets: BySet[LayerSet]
     trained: bool  # whether the classifier is at its MAP already
     made_from: dict[str, str]  # digests of the configuration, the data and the base model
+    shifts: dict[str, str] = field(default_factory=dict)  # digest of each
 
     def examples(self, split: str) -> Examples:
         noise = self.config.test_noise if split == "test" else 0.0
@@ -121,15 +123,16 @@ def prepare(config: Config) -> Setup:
     say_duplicates(found)
     if data.task != "image": say_cut(data, base[1])
     made_from = {
-        "configuration": digest(identity(config)),
-        "data": digest(found["digests"]),
+        "configuration": digest(core(config)),
+        "data": digest({k: found["digests"][k] for k in ("train", "validation", "test")}),
         "base model": model_fingerprint(base[0]),
     }
     classifier, trained = find_classifier(config, base, data.classes, made_from)
     sets = named_sets(config, classifier)
     claim_folder(config, device)
     classifier.network.to(device)
-    return Setup(config, folder, device, data, classifier, sets, trained, made_from)
+    shifts = {k: found["digests"][k] for k in data.shifts}
+    return Setup(config, folder, device, data, classifier, sets, trained, made_from, shifts)
 
 def base_of(config: Config, model: str, classes: tuple[str, ...], task: str = "image") -> tuple:
     "The pretrained network of a configuration, from a name or folder, and its processor."
@@ -298,7 +301,7 @@ def ensemble_member(setup: Setup, i: int) -> Classifier:
     c = replace(setup.config, seed=setup.config.seed + i)
     model = str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model
     base = base_of(c, model, classes, setup.data.task)
-    made_from = {**setup.made_from, "configuration": digest(identity(c))}
+    made_from = {**setup.made_from, "configuration": digest(core(c))}
     if or_none(lambda: check_seal(folder / "adapter", made_from)):
         return load_adapter(*base, classes, folder / "adapter", made_from)
     fresh = adapted(c, base, classes)
@@ -319,20 +322,29 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
         "posterior": posterior_digest(posterior),
     }
     before = or_none(lambda: load_predictions(setup.folder, made_from))
-    if before: return before
-    data = {split: setup.examples(split) for split in setup.data.names[1:]}
-    with timed(setup.folder, "logits"):
-        at_map = {
-            split: tuple(t.contiguous() for t in predict_logits(classifier.network, d, c.batch_size))
-            for split, d in data.items()
-        }
-    plan = make_plan(c, classifier, posterior, setup.sets, setup.device)
-    found = predict_all(plan, data, at_map, partial, made_from, lambda stage: timed(setup.folder, stage))
-    baselines = predict_baselines(setup, classifier, data)
-    found = found.map(lambda split, part: replace(part, baselines=baselines[split]))
+    known = {k: part for k, part in before.shifts.items() if setup.shifts.get(k) == part.made_of} if before else {}
+    missing = [k for k in setup.shifts if k not in known]
+    if before and not missing and known.keys() == before.shifts.keys(): return before
+    plan, stage = make_plan(c, classifier, posterior, setup.sets, setup.device), lambda name: timed(setup.folder, name)
+    data = {k: setup.examples(k) for k in ([] if before else ["validation", "test"]) + missing}
+    at_map = _at_map(setup, classifier, data)
+    found = before or predict_all(plan, data, at_map, partial, made_from, stage)
+    for name in missing:
+        known[name] = predict_shift(
+            plan, found, name, data[name], at_map[name], setup.shifts[name], partial, made_from, stage
+        )
+    found = replace(found, shifts={k: known[k] for k in setup.shifts})
+    baselines = predict_baselines(setup, classifier, data) if data else {}
+    found = found.map(lambda split, part: replace(part, baselines=baselines[split]) if split in baselines else part)
     save_predictions(found, setup.folder, made_from)
     shutil.rmtree(partial, ignore_errors=True)
     return found
+
+def _at_map(setup: Setup, classifier: Classifier, data: Mapping[str, Examples]) -> dict[str, tuple[Tensor, Tensor]]:
+    "Logits and labels, by split."
+    with timed(setup.folder, "logits"):
+        made = {split: predict_logits(classifier.network, d, setup.config.batch_size) for split, d in data.items()}
+        return {split: tuple(t.contiguous() for t in both) for split, both in made.items()}
 
 # %% ../nbs/09_sweep.ipynb #fbd7e7e5
 EXAMPLES = "examples.json"
@@ -417,7 +429,8 @@ def _results_of(config: Config) -> Results:
     path = Path(config.output_dir) / RESULTS
     if not path.exists(): raise Missing(f"{path} is missing")
     results = load_results(config.output_dir)
-    if identity(results.config) != identity(config): raise Damaged(f"{path} is of another configuration")
+    if core(results.config) != core(config): raise Damaged(f"{path} is of another configuration")
+    if results.config.shifts != config.shifts: raise Damaged(f"{path} has other shifts")
     return results
 
 def _complete(config: Config, results: Results) -> bool:
