@@ -452,6 +452,8 @@ def values(config, wanted, whole, scratch):
             "recommended.layers",
         )
     ] + [("groups", v) for v in ({"a": []}, {"a": [[0]]}, {"a": 0}, {"a": ["b"]}, {1: [0]}, [], "a")]
+    wrong += [("shifts", v) for v in ({"test": "fog:3"}, {"a.b": "fog:3"}, {"a": ""}, {"a": 3}, {1: "fog:3"}, [], "x")]
+    wrong += [("shifts", {"a": v}) for v in ("fog:9", "fog:", "typos:0.1", "/no/such/data", "outliers:", "outliers:/")]
     wrong += (
         [
             (k, v)
@@ -487,6 +489,8 @@ def values(config, wanted, whole, scratch):
             c = config_from({name: value})
             check_folder(c)
             find_device(c.device)
+            if c.shifts:
+                load_splits(c.dataset, shifts=c.shifts)
 
         found, _ = quietly(start)
         fine = isinstance(found, ValueError) and (name in str(found) or "unknown parameter" in str(found))

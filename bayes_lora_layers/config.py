@@ -51,7 +51,7 @@ class Config:
     train_size: int = 0  # examples kept of each split; 0 for all
     validation_size: int = 0
     test_size: int = 0
-    shifts: dict = field(default_factory=dict)  # further test sets: name -> source, or 'outliers:' and a source
+    shifts: dict = field(default_factory=dict)  # further test sets: name -> source, 'outliers:SOURCE' or 'fog:3'
     image_size: int = 0  # pixels; 0 for the model's own
     test_noise: float = 0.0  # standard deviation of Gaussian noise on the test images, as the model sees them
     rank: int = 8  # LoRA r

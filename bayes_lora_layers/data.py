@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['UNITS', 'FILES', 'ANSWERS', 'LABELS', 'TEXTS', 'OUTLIERS', 'OFFERED', 'FEWEST', 'NAMED', 'Splits', 'digits_pool',
            'stratified_cut', 'digits_parts', 'read_source', 'Columns', 'find_columns', 'read_shift', 'load_splits',
-           'as_rgb', 'split_digest', 'open_images', 'read_texts', 'same_examples', 'pairs_of', 'inspect_splits']
+           'as_rgb', 'split_digest', 'open_images', 'read_texts', 'same_examples', 'pairs_of', 'inspect_splits',
+           'corrupted']
 
 # %% ../nbs/01_data.ipynb #6372093d
 import hashlib
@@ -22,6 +23,7 @@ from PIL import Image as PILImage
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
+from .corruptions import Corruption
 from .files import counted, or_none, read_json, say, write_json
 
 # %% ../nbs/01_data.ipynb #f512de0e
@@ -380,6 +382,10 @@ def read_shift(
     renamed = {there.parts[k]: c for k, c in columns.parts.items()} | ({there.label: columns.label} if labelled else {})
     return data.select_columns(list(renamed)).rename_columns(renamed), labelled
 
+def _corruption(name: str, source: str, task: str) -> Corruption | None:
+    try: return Corruption.read(source, task)
+    except ValueError as e: raise ValueError(f"shifts: {name!r}: {e}") from None
+
 # %% ../nbs/01_data.ipynb #069a04a6
 FEWEST = 5  # validation images
 
@@ -405,7 +411,8 @@ def load_splits(
         if not len(v): raise ValueError(f"dataset={dataset!r}: its split {k!r} is empty; expected at least one example")
     reference = source["train" if "train" in source else next(iter(source))]
     columns = find_columns(reference.features, label_column, task, text_columns)
-    further = {k: read_shift(k, s, columns, label_column, text_columns) for k, s in shifts.items()}
+    made = {k: _corruption(k, s, columns.task) for k, s in shifts.items()}
+    further = {k: read_shift(k, s, columns, label_column, text_columns) for k, s in shifts.items() if not made[k]}
     joined = DatasetDict({**source, **{k: d for k, (d, _) in further.items()}})
     source, classes = _tidy(joined, columns, max_classes, [k for k, (_, labelled) in further.items() if not labelled])
     further = {k: source.pop(k) for k in further}
@@ -420,10 +427,12 @@ def load_splits(
         train, test = rest, held
     if validation is None:
         train, validation = _hold_out(train, validation_size or len(train) // 10, seed, "validation_size")
+    test = _limit(test, test_size, seed, "test_size")
+    further = {k: _limit(d, min(test_size, len(d)), seed, "test_size") for k, d in further.items()}
+    further |= {k: corrupted(test, corruption, seed) for k, corruption in made.items() if corruption}
     found = Splits(_limit(train, train_size, seed, "train_size"),
                    _limit(validation, validation_size, seed, "validation_size"),
-                   _limit(test, test_size, seed, "test_size"), classes, columns.task,
-                   {k: _limit(d, min(test_size, len(d)), seed, "test_size") for k, d in further.items()})
+                   test, classes, columns.task, {k: further[k] for k in shifts})
     if len(found.validation) < FEWEST:
         left = counted(len(found.validation), f"validation {UNITS[columns.task]}")
         why = "since temperature, priors and layers are chosen on them"
@@ -545,3 +554,22 @@ def inspect_splits(
     found = {"task": splits.task, "digests": digests, "duplicates": duplicates}
     write_json(path, found)
     return read_json(path)
+
+# %% ../nbs/01_data.ipynb #28380792
+def corrupted(
+    data: Dataset,  # columns of the project
+    corruption: Corruption,
+    seed: int = 0,
+) -> Dataset:
+    "A split made worse. Images that cannot be opened stay as they are, for `open_images` to name."
+    def image(row, i):
+        try: opened = as_rgb(Image().decode_example({"bytes": _stored(row["image"]), "path": None}))
+        except Exception: return {}
+        return {"image": corruption.image(opened, np.random.default_rng([seed, i]))}
+    def text(row, i):
+        rng = np.random.default_rng([seed, i])
+        return {k: corruption.text(row[k], rng) for k in ("text", "pair", "question") if row.get(k)}
+    said = {"with_indices": True, "load_from_cache_file": False, "desc": f"{corruption.kind}:{corruption.level:g}"}
+    if "image" not in data.column_names: return data.map(text, **said)
+    made = data.cast_column("image", Image(decode=False)).map(image, features=data.features, **said)
+    return made.cast_column("image", Image())

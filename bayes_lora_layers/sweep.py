@@ -461,7 +461,7 @@ def _odd_digits(folder: Path) -> dict[str, str]:
                     (folder / kind).mkdir(parents=True, exist_ok=True)
                     image.save(folder / kind / f"{i}.png")
             (folder / "done").touch()
-    return {"turned": str(folder / "turned"), "noise": f"{OUTLIERS}{folder / 'noise'}"}
+    return {"fog": "fog:3", "turned": str(folder / "turned"), "noise": f"{OUTLIERS}{folder / 'noise'}"}
 
 def _small_run(folder: str | Path) -> Path:
     """The demo, small, as a finished run. Only tests call it: they name a folder to share in
