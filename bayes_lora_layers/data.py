@@ -416,6 +416,8 @@ def load_splits(
     joined = DatasetDict({**source, **{k: d for k, (d, _) in further.items()}})
     source, classes = _tidy(joined, columns, max_classes, [k for k, (_, labelled) in further.items() if not labelled])
     further = {k: source.pop(k) for k in further}
+    for k, d in further.items():
+        if not len(d): raise ValueError(f"shifts: {k!r} has no example of the first max_classes={max_classes} classes")
     if "train" not in source:
         raise ValueError(f"dataset={dataset!r} has splits {list(source)}; expected one named 'train'")
     test = next((source[k] for k in ("test", "validation", "valid", "val") if k in source), None)

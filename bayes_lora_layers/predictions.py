@@ -478,7 +478,8 @@ def _cut_scores(
 def sampled_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
     sets = [s.layers for s in plan.asked(chosen)]
-    cuts = [cut.weights for cut in plan.cuts if cut.layer is None] if plan.config.sampled_parts and chosen else []
+    whole = plan.config.sampled_parts and plan.whole and chosen
+    cuts = [cut.weights for cut in plan.cuts if cut.layer is None] if whole else []
     samples, m = plan.config.samples, len(sets)
     attempt = lambda rows: sampled_probs(
         plan.classifier, plan.posterior, x, [*sets, *cuts], samples, seed, rows, mean, count_folds(samples)
