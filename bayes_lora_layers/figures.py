@@ -48,9 +48,12 @@ def _panels(names: Sequence[str], height: float, width: float = 4.6) -> tuple[Fi
     return fig, dict(zip(names, axes[0]))
 
 def _legend(fig: Figure, axes: Iterable, ncols: int = 0) -> None:
-    "One for all axes, below them."
+    "One for all axes, below them, in as many lines as the figure is wide enough for."
     found = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels())}
-    fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols or len(found), frameon=False)
+    for columns in range(ncols or len(found), 0, -1):
+        made = fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, frameon=False)
+        if made.get_window_extent().width <= fig.bbox.width or columns == 1: return
+        made.remove()
 
 def _sparse(layers: Iterable) -> list:
     "Ticks of at most about a dozen layers."
@@ -99,7 +102,7 @@ def plot_splits(panels: Mapping[str, Panel], title: str) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with style():
-        size = (max(3.6 * columns, 6.4), 0.5 + 2.6 * rows)  # a legend's width at least
+        size = (max(3.6 * columns, 4.6), 0.5 + 2.6 * rows)
         fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
         for ax, (name, panel) in zip(axes.flat, panels.items()):
             _along(ax, panel)
