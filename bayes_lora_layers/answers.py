@@ -9,9 +9,8 @@ __all__ = ['ANSWERS_BY', 'THRESHOLDS', 'MISTAKEN', 'BLOCK', 'drawn_probs', 'Answ
 
 # %% ../nbs/13_answers.ipynb #c2b99ab1
 import csv
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +23,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .curvature import rows_per_pass
-from .data import OFFERED, Columns, as_rgb, find_columns, read_source
+from .data import Columns, as_rgb, find_columns, offered, read_source
 from .files import counted, digest, or_none, read_json, say, write_json
 from .inputs import process
 from .laplace import Posterior, restrict
 from .metrics import nll, temperature_scale
 from .model import Classifier, adapter_fingerprint
 from bayes_lora_layers.predict import (
-    check_drawn, covariance_factor, layer_covariances, normal_draws, pass_directions,
+    check_drawn, drawn_softmaxes, layer_covariances, normal_draws, pass_directions,
 )
 from .results import Run, read_run
 from .sweep import open_run, posterior_digest
@@ -45,8 +44,7 @@ def drawn_probs(
 ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n"]]:
     """Average softmax over draws of the logits, and the mutual information between prediction and weights in nats
     (Houlsby et al. 2011)."""
-    drawn = normals[:, : covariance.shape[-1]].to(logits) @ covariance_factor(covariance).transpose(1, 2)
-    probs = (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1)  # [n, draws, c]
+    probs = drawn_softmaxes(logits, covariance, normals, head)  # [n, draws, c]
     mean = check_drawn(probs.mean(1))
     return mean, _entropy(mean) - _entropy(probs).mean(1)
 
@@ -107,9 +105,7 @@ def open_answerer(
     has no such predictor."""
     run = read_run(folder)
     by = by or choose_answerer(run)
-    sets, layers = run.results.predictives.get("linearised"), ()
-    if by not in ("temperature", "map"):
-        layers = _layers_of(run, by)
+    layers = () if by in ("temperature", "map") else _layers_of(run, by)
     classifier, posterior = open_run(folder, device)
     temperature = run.results.temperature.value if by == "temperature" else 1.0
     return Answerer(by, classifier, restrict(posterior, layers), temperature)
@@ -152,9 +148,8 @@ BLOCK = 64  # examples between two writes
 
 def open_examples(run: Run, source: str) -> tuple[Dataset, Columns]:
     "The examples of a source and the columns they are made of; labels, if there are any, are not read."
-    found = read_source(source)
-    data, c = found[next((k for k in OFFERED if k in found), next(iter(found)))], run.results.config
-    known = [t for t in c.text_columns if t in data.features]
+    data = offered(read_source(source))
+    known = [t for t in run.results.config.text_columns if t in data.features]
     columns = replace(find_columns(data.features, "", run.results.task, known, needs_label=False), label="")
     data = data.select_columns(list(columns.parts.values()))
     image = columns.parts.get("image")

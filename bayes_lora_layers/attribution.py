@@ -323,7 +323,7 @@ def _compared(results: Mapping[str, Results], predictive: str, metric: str) -> C
     gains = pd.DataFrame(of).dropna().sort_index()
     if gains.empty: raise ValueError("the runs have no layer in common")
     configs = pd.DataFrame({n: {k: str(v) for k, v in identity(r.config).items()} for n, r in results.items()}).T
-    agreement = concordance(gains.T.to_numpy()) if gains.shape > (1, 1) else (np.nan, np.nan)
+    agreement = concordance(gains.T.to_numpy()) if min(gains.shape) > 1 else (np.nan, np.nan)
     rho, low, high = _correlations_of(gains)
     return Comparison(gains, _over_runs(gains), rho, agreement, low, high, configs.loc[:, configs.nunique() > 1])
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'FILES', 'ANSWERS', 'LABELS', 'TEXTS', 'OUTLIERS', 'OFFERED', 'FEWEST', 'NAMED', 'Splits', 'digits_pool',
-           'stratified_cut', 'digits_parts', 'read_source', 'Columns', 'find_columns', 'read_shift', 'load_splits',
-           'as_rgb', 'split_digest', 'open_images', 'read_texts', 'same_examples', 'pairs_of', 'inspect_splits',
-           'corrupted']
+           'stratified_cut', 'digits_parts', 'read_source', 'Columns', 'find_columns', 'offered', 'read_shift',
+           'load_splits', 'as_rgb', 'split_digest', 'open_images', 'read_texts', 'same_examples', 'pairs_of',
+           'inspect_splits', 'corrupted']
 
 # %% ../nbs/01_data.ipynb #6372093d
 import hashlib
@@ -354,6 +354,10 @@ def _question(row: dict, i: int, split: str, columns: Columns) -> dict:
 OUTLIERS = "outliers:"  # before a source whose labels are not to be read
 OFFERED = ("test", "validation", "valid", "val", "train")  # splits of a shift's source, the first that is there
 
+def offered(source: DatasetDict) -> Dataset:
+    "The split of a source that stands for it."
+    return source[next((k for k in OFFERED if k in source), next(iter(source)))]
+
 def read_shift(
     name: str,
     source: str,  # as `read_source` takes it, or with `OUTLIERS` before it
@@ -365,8 +369,7 @@ def read_shift(
     that cannot be read, or has nothing to read."""
     outliers, where = source.startswith(OUTLIERS), source.removeprefix(OUTLIERS)
     try:
-        found = read_source(where)
-        data = found[next((k for k in OFFERED if k in found), next(iter(found)))]
+        data = offered(read_source(where))
         if not len(data): raise ValueError(f"{where!r} is empty; expected at least one example")
         known = [c for c in text_columns if c in data.features]
         there = find_columns(

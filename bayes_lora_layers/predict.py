@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draws', 'covariance_factor', 'check_drawn',
-           'mc_probs', 'logit_deviations', 'choose_engine', 'pass_directions', 'layer_draws', 'pushed_draws',
-           'subset_probs', 'pack_scores', 'subset_scores', 'order_scores', 'linearised_probs', 'pushed_probs',
-           'sampled_probs', 'dropout_probs', 'BayesianClassifier', 'save_bayesian', 'load_bayesian']
+           'drawn_softmaxes', 'mc_probs', 'logit_deviations', 'choose_engine', 'pass_directions', 'layer_draws',
+           'pushed_draws', 'subset_probs', 'pack_scores', 'subset_scores', 'order_scores', 'linearised_probs',
+           'pushed_probs', 'sampled_probs', 'dropout_probs', 'BayesianClassifier', 'save_bayesian', 'load_bayesian']
 
 # %% ../nbs/06_predict.ipynb #0a9317ce
 import re
@@ -199,16 +199,25 @@ def check_drawn(
         raise FloatingPointError("linearised predictive: a logit covariance is not positive definite")
     return values
 
-def mc_probs(
+def drawn_softmaxes(
     logits: Float[Tensor, "n c"],
     covariance: Float[Tensor, "n k k"],  # of the logits, or of features
     normals: Float[Tensor, "draws ... c"],  # from `normal_draws`, for all images or for each
     head: Float[Tensor, "c k"] | None = None,  # from features to logits
-) -> Float[Tensor, "n c"]:
-    "Average softmax over draws from N(logits, covariance)."
+) -> Float[Tensor, "n draws c"]:
+    "Softmax of each draw from N(logits, covariance)."
     z = normals[..., : covariance.shape[-1]].to(logits)
     drawn = (z if z.dim() == 2 else z.transpose(0, 1)) @ covariance_factor(covariance).transpose(1, 2)
-    return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1).mean(1)
+    return (logits[:, None] + (drawn if head is None else drawn @ head.T)).softmax(-1)
+
+def mc_probs(
+    logits: Float[Tensor, "n c"],
+    covariance: Float[Tensor, "n k k"],
+    normals: Float[Tensor, "draws ... c"],
+    head: Float[Tensor, "c k"] | None = None,
+) -> Float[Tensor, "n c"]:
+    "Average softmax over draws from N(logits, covariance), from `drawn_softmaxes`."
+    return drawn_softmaxes(logits, covariance, normals, head).mean(1)
 
 # %% ../nbs/06_predict.ipynb #cf9e003e
 @contextmanager

@@ -601,7 +601,8 @@ def predict_all(
     "Predictions of every predictive of the configuration: validation images, what is chosen on them, test images."
     sets, validated, parts = {}, None, {split: OfSplit(*at_map[split]) for split in ("validation", "test")}
     for predictive in plan.config.predictives:
-        with stage(predictive), tqdm(total=sum(map(len, data.values())), desc=predictive, unit="example") as bar:
+        total = sum(len(at_map[name][1]) for name in parts)
+        with stage(predictive), tqdm(total=total, desc=predictive, unit="example") as bar:
             split = lambda name, chosen=None: predict_split(
                 plan, predictive, name, data[name], at_map[name][0], folder, made_from, chosen, bar.update
             )

@@ -467,7 +467,8 @@ def evaluate(
     shared = {p for p in config.predictives if p == "sampled" or engine == "forward"}
     with_labels = ["test", *(k for k, part in predictions.shifts.items() if part.labelled)]
     splits = {
-        split: _judge_split(config, predictions, split, shared)
+        split: _judge_split(reference if split == "test" else find_reference(config, predictions, split), predictions,
+                            split, shared)
         for split in tqdm(with_labels, desc="intervals", unit="split")
     }
     test = splits.pop("test")
@@ -507,17 +508,16 @@ def evaluate(
 
 # %% ../nbs/08_results.ipynb #bb6e5837
 def _judge_split(
-    config: Config,
+    reference: Reference,  # of this test set
     predictions: Predictions,
     split: str,
     shared: set[str],  # predictives under which examples share weight samples
 ) -> OnSplit:
     "Every predictor on one test set."
-    reference, metrics = find_reference(config, predictions, split), standard_metrics(config.bins)
-    part = predictions[split]
+    metrics, part = standard_metrics(reference.bins), predictions[split]
     values = lambda scores: {k: m.of(scores) for k, m in metrics.items()}
     scaled = Temperature(reference.temperature, values(reference.scaled), reference.deltas([reference.scaled])[0])
-    predictives = {p: _judge_predictive(reference, predictions, split, p, p in shared) for p in config.predictives}
+    predictives = {p: _judge_predictive(reference, predictions, split, p, p in shared) for p in part.predicted}
     baselines = judge(reference, list(predictions.validation.baselines.values()), list(part.baselines.values()))
     named = dict(zip(part.baselines, baselines))
     return OnSplit(len(reference.labels), values(reference.at_map), scaled, predictives, named)
