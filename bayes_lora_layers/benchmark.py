@@ -26,6 +26,7 @@ import torch
 import yaml
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -126,6 +127,7 @@ def random_text_classifier(
     rank: int = 8,
     texts: int = 64,
     confidence: float = 0.9,  # mean largest probability
+    device: str = "cpu",
 ) -> tuple[Classifier, Tensor]:
     """A BERT with random adapters on query and value, of a given mean confidence, and random token ids `[texts,
     tokens]`."""
@@ -135,7 +137,8 @@ def random_text_classifier(
         intermediate_size=4 * width, num_labels=classes,
     )
     names = tuple(map(str, range(classes)))
-    return _with_tokens(BertForSequenceClassification(config), names, rank, texts, tokens, confidence)
+    with torch.device(device): base = BertForSequenceClassification(config)
+    return _with_tokens(base, names, rank, texts, tokens, confidence)
 
 def _with_tokens(
     base: torch.nn.Module, classes: tuple[str, ...], rank: int, n: int, tokens: int, confidence: float
@@ -144,7 +147,8 @@ def _with_tokens(
     made = add_lora(base, TextProcessor(_word_tokenizer(), 512), classes, rank, rank)
     classifier = replace(made, network=TokenNetwork(made.peft).eval())
     for s in classifier.sites: torch.nn.init.normal_(classifier.weights(s)[1], std=0.02)
-    x = torch.randint(5, base.config.vocab_size, (n, tokens))
+    classifier.network.to(base.device)
+    x = torch.randint(5, base.config.vocab_size, (n, tokens)).to(base.device)
     _set_confidence(classifier, x, confidence)
     return classifier, x
 
@@ -176,6 +180,7 @@ def random_language_model(
     rank: int = 8,
     questions: int = 8,
     confidence: float = 0.9,  # mean largest probability
+    device: str = "cpu",
 ) -> tuple[Classifier, Tensor]:
     """A language model of a published size that chooses among answers, with random adapters on query and value, and
     random token ids `[questions, tokens]`. Its vocabulary is small: the head is cut to the answers, and looking up an
@@ -183,7 +188,7 @@ def random_language_model(
     torch.manual_seed(0)
     kind, settings, all_blocks = LANGUAGE_MODELS[name]
     config = kind(vocab_size=1000, num_hidden_layers=blocks or all_blocks, tie_word_embeddings=False, **settings)
-    base = answers_only(AutoModelForCausalLM.from_config(config), range(answers))
+    with torch.device(device): base = answers_only(AutoModelForCausalLM.from_config(config), range(answers))
     return _with_tokens(base, tuple("ABCDEFGH"[:answers]), rank, questions, tokens, confidence)
 
 # %% ../nbs/benchmarks/speed.ipynb #ae20a393
@@ -292,8 +297,9 @@ def matrix_rate(
     return 2 * size ** 3 / t["low"]
 
 def forward_operations(classifier: Classifier, x: Tensor) -> float:
-    "Matrix operations of one image's forward pass at the MAP."
-    with FlopCounterMode(display=False) as counter: map_logits(classifier, x[:1])
+    """Matrix operations of one example's forward pass at the MAP. Attention is taken apart, since a fused one is not
+    counted on a CPU, and refused on a GPU when queries are grouped."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter: map_logits(classifier, x[:1])
     return float(counter.get_total_flops())
 
 # %% ../nbs/benchmarks/speed.ipynb #e1253b8c
@@ -582,9 +588,12 @@ KINDS = {
 def where_time_goes(job: Callable) -> dict[str, float]:
     "Shares of a job's time by kind of operation, from PyTorch's profiler."
     job()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler: job()
+    on_gpu, kind_of = torch.cuda.is_available(), torch.profiler.ProfilerActivity
+    activities = [kind_of.CPU, kind_of.CUDA] if on_gpu else [kind_of.CPU]
+    with torch.profiler.profile(activities=activities) as profiler: job()
     shares = dict.fromkeys([*KINDS, "the rest"], 0.0)
     for e in profiler.key_averages():
+        if on_gpu and not e.key.startswith("aten::"): continue  # a kernel counts where it was started
         name = e.key.removeprefix("aten::")
         kind = next(
             (
@@ -597,7 +606,7 @@ def where_time_goes(job: Callable) -> dict[str, float]:
             ),
             "the rest",
         )
-        shares[kind] += e.self_cpu_time_total
+        shares[kind] += e.self_device_time_total if on_gpu else e.self_cpu_time_total
     total = sum(shares.values())
     return {k: v / total for k, v in shares.items()}
 
@@ -610,8 +619,9 @@ def memory_action(
     device: str = "cpu",
 ) -> float:
     "Peak memory in GB of one action."
-    if model in LANGUAGE_MODELS: classifier, x = random_language_model(model, answers=classes, questions=batch)
-    elif model == "MiniLM": classifier, x = random_text_classifier(classes, texts=batch)
+    if model in LANGUAGE_MODELS:
+        classifier, x = random_language_model(model, answers=classes, questions=batch, device=device)
+    elif model == "MiniLM": classifier, x = random_text_classifier(classes, texts=batch, device=device)
     else: classifier, x = random_classifier(*MODELS[model](classes), images=batch, device=device)
     if device != "cpu": torch.cuda.reset_peak_memory_stats()
     budget = rows_per_pass(classifier, x[:1])
@@ -730,6 +740,11 @@ def run_benchmark(
         out.setdefault(table, []).extend(rows)
         save(out)
 
+    if scale == "gpu":
+        classifier, x = random_classifier(*vit(100), images=TOGETHER, device=device)
+        for settings in ({}, SMALL_CARD): add("study", study(classifier, x, **settings))
+        for name in LANGUAGE_MODELS:
+            add("language models", [language_case(name, questions=64, dtype=torch.bfloat16, device=device)])
     tiny = random_classifier(*tiny_vit(10), rank=8, images=300, device=device)
     only = {"precisions": (torch.float32,)}
     if scale == "quick":
@@ -776,8 +791,8 @@ def run_benchmark(
     )
     add("sampled", sampled_case("tiny ViT", tiny[0], tiny[1][:32], **only, repeats=5))
     if scale == "gpu":
-        classifier, x = random_classifier(*vit(100), images=TOGETHER, device=device)
-        for settings in ({}, SMALL_CARD): add("study", study(classifier, x, **settings))
+        minilm = random_text_classifier(device=device)
+        add("linearised", linearised_case("MiniLM", *minilm, (1, 4), 2, 64, 64, structures=("diag",)))
         return out
     deit = random_classifier(*MODELS["DeiT-Tiny size"](100), images=32)
     add("linearised", linearised_case("DeiT-Tiny size", *deit, theirs_images=4, repeats=2))
@@ -818,14 +833,16 @@ def language_case(
     questions: int = 8,
     tokens: int = 100,
     dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> dict:
     """Seconds a question of a forward pass, the fit and the linearised prediction of all layers, and of the passes that
-    none avoids (a forward and one backward an answer, as matrix operations at the measured rate). Two depths are timed,
-    what a block adds is their difference, and the whole is extrapolated from it; a model that fits is timed whole."""
+    none avoids (a forward and one backward an answer, as matrix operations at the measured rate). On a GPU, and where a
+    model is small, all of it is timed; else two depths, what a block adds is their difference, and the whole is
+    extrapolated from it."""
     all_blocks, found = LANGUAGE_MODELS[name][2], []
-    depths = (all_blocks,) if name in WHOLE else (1, 2)
+    depths = (all_blocks,) if name in WHOLE or device != "cpu" else (1, 2)
     for blocks in depths:
-        classifier, x = random_language_model(name, blocks, answers, tokens, questions=questions)
+        classifier, x = random_language_model(name, blocks, answers, tokens, questions=questions, device=device)
         low, posterior = in_precision(classifier, dtype), random_posterior(classifier, "diag")
         budget = rows_per_pass(low, x[:1])
         n = max(budget // answers, 1)
@@ -838,9 +855,9 @@ def language_case(
             repeats,
         )
         if blocks == depths[-1]: spent = where_time_goes(lambda: layer_covariances(low, posterior, x[:n], rows=budget))
-        operations = forward_operations(low, x) * (1 + answers)
+        floor = forward_operations(low, x) * (1 + answers) / matrix_rate(dtype, device, 2048 if device == "cpu" else 8192)
         found.append(
-            {"floor": operations / matrix_rate(dtype), **{k: v["median"] / questions for k, v in t.items()}}
+            {"floor": floor, **{k: v["median"] / questions for k, v in t.items()}}
             | {f"{k} {end}": t[k][end] / questions for k in t for end in ("low", "high")}
         )
         del classifier, low, posterior

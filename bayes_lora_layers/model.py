@@ -424,9 +424,9 @@ def _attention_options(attn_mask=None, dropout_p=0.0, is_causal=False, scale=Non
 # %% ../nbs/02_model.ipynb #22116c49
 TWICE = 2  # copies of the last token, since one query alone is packed in other ways
 
-def _on_one_token(block: nn.Module, places: Callable[[], Tensor | None]) -> Callable:
+def _on_one_token(block: nn.Module, places: Callable[[], Tensor | None], at_every: bool = False) -> Callable:
     """Forward of a block from all tokens `[n, t, d]` to its output for the first, `[n, 1, d]`, or for those at
-    `places()[n]`, which is shown at every token since nobody knows where it is looked for."""
+    `places()[n]`, which is shown at every token since nobody knows where it is looked for; the first, too, if told."""
     whole, queries = block.forward, [m for n, m in block.named_modules() if re.search(ROLES["q"], "." + n)]
     unused = lambda m: lambda h, *args, **kwargs: h.new_zeros(()).expand(*h.shape[:-1], linear_weight(m).shape[0])
 
@@ -441,7 +441,7 @@ def _on_one_token(block: nn.Module, places: Callable[[], Tensor | None]) -> Call
         one = lambda v: _of_token(v, h.shape[1], at)
         with _SecondCall(keys, values, options):
             out = whole(one(h), *map(one, args), **{k: one(v) for k, v in kwargs.items()})
-        return out if at is None else out[:, :1].expand(-1, h.shape[1], -1)
+        return out if at is None and not at_every else out[:, :1].expand(-1, h.shape[1], -1)
     return forward
 
 def _causal_row(h: Float[Tensor, "n t d"], at: Tensor | None) -> Tensor:
@@ -465,11 +465,12 @@ def _of_token(value, tokens: int, at: Tensor | None):
 @contextmanager
 def skipping_unread_tokens(
     classifier: Classifier,
+    at_every: bool = False,  # show the token's output at every place
 ):
     "Within, the last block computes one token only, if that is all the logits read."
     block, network = classifier.network.get_submodule(classifier.blocks[-1]), classifier.network
     places = {"first": lambda: None, "last": lambda: network.last}.get(classifier.reads)
-    with replaced({block: _on_one_token(block, places)} if places else {}): yield
+    with replaced({block: _on_one_token(block, places, at_every)} if places else {}): yield
 
 def find_reads(
     classifier: Classifier,
@@ -477,14 +478,17 @@ def find_reads(
     "The token ('first' or 'last') that can stand for all behind the last block without a change of logits, or ''."
     x = trial_inputs(classifier.processor).to(classifier.device, classifier.dtype)
     with torch.no_grad(): logits = classifier.network(x)
-    def same(reads):
+    def same(reads, at_every):
+        trial = replace(classifier, reads=reads)
         try:
-            with skipping_unread_tokens(replace(classifier, reads=reads)): skipped, once = _used_once(classifier, x)
+            with skipping_unread_tokens(trial, at_every): skipped, once = _used_once(classifier, x)
         except Exception:
             return False  # no attention function, other shapes, several special tokens: the block runs as it is
         return once and skipped.shape == logits.shape and torch.allclose(skipped, logits, rtol=1e-3, atol=1e-4)
     candidates = ("first", "last") if classifier.network.last is not None else ("first",)
-    return next(filter(same, candidates), "")
+    # shown at every place first: a network that looks elsewhere would read behind the end, which stops a GPU for good
+    stands = lambda reads: all(same(reads, at_every) for at_every in (True, False))
+    return next(filter(stands, candidates), "")
 
 @torch.enable_grad()
 def _used_once(classifier: Classifier, x: Batch) -> tuple[Float[Tensor, "n c"], bool]:

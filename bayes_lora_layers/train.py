@@ -204,7 +204,8 @@ def fit_network(
     trainer.remove_callback(PrinterCallback)
     resume = last_checkpoint(folder / "checkpoints", made_from)
     if resume is None: (folder / "training.log").unlink(missing_ok=True)  # of a training that is not this one
-    trainer.train(resume_from_checkpoint=resume)
+    try: trainer.train(resume_from_checkpoint=resume)
+    finally: trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # mixed precision ends with training
 
 def _as_mapping(rows: list[dict]) -> dict[str, Tensor]:
     "A batch as the Trainer hands it on."
