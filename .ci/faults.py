@@ -457,7 +457,7 @@ def values(config, wanted, whole, scratch):
     wrong += (
         [
             (k, v)
-            for k in ("structure", "metric", "curvature", "kfac", "checkpoint", "precision", "engine")
+            for k in ("structure", "metric", "answer", "curvature", "kfac", "checkpoint", "precision", "engine")
             for v in ("", "other", 1, None)
         ]
         + [("lora_dropout", v) for v in (1, -0.1, nan)]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'INTERRUPTED', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
-           'add_parameters', 'chosen_parameters', 'run', 'report', 'printable', 'explain', 'compare', 'predict',
-           'make_parser', 'main']
+           'add_parameters', 'chosen_parameters', 'run', 'report', 'printable', 'first_screen', 'explain', 'compare',
+           'predict', 'make_parser', 'main']
 
 # %% ../nbs/13_cli.ipynb #49488169
 import argparse
@@ -156,24 +156,35 @@ def printable(text: str) -> str:
     "Text of a file without what a terminal would obey."
     return "".join(c for c in str(text) if c.isprintable())
 
+def first_screen(said: dict, answer: dict) -> str:
+    "What comes first in a terminal, out of `analysis_summary.json`."
+    evidence, further = answer.get("evidence") or (), (answer.get("otherwise"), answer.get("rule"))
+    lines = [said["verdict"]["answer"], answer.get("advice"), *evidence, *further]
+    return "\n".join(printable(line) for line in lines if line)
+
 def explain(args: argparse.Namespace) -> int:
-    "Say the verdict of a finished run; the exit code is that of the chosen predictive, by default the first."
+    """Say the answer and the verdicts of a finished run; the exit code is that of the chosen predictive, by default of
+    the one that answers."""
     path = Path(args.folder) / "analysis_summary.json"
     if not path.exists():
         raise ValueError(f"folder={str(args.folder)!r} has no {path.name}; expected the output_dir of a finished run")
-    try: found = json.loads(path.read_bytes())["predictives"]
+    try:
+        told = json.loads(path.read_bytes())
+        found, answer = told["predictives"], dict(told.get("answer") or {})
+        first = answer.get("predictive") if answer.get("predictive") in found else next(iter(found))
     except (ValueError, KeyError, TypeError):
         again = f"bayes-lora-layers report {str(args.folder)!r}"
         raise ValueError(f"{path} is damaged; draw the conclusions again with: {again}") from None
     if args.predictive not in (None, *found):
         raise ValueError(f"predictive={args.predictive!r}; expected one out of {list(found)}")
-    asked = {p: s for p, s in found.items() if args.predictive in (None, p)}
+    asked = {args.predictive: found[args.predictive]} if args.predictive else {first: found[first], **found}
     kind = lambda s: s["verdict"]["kind"].replace("images", "examples")  # as one of them was called
     if args.json:
         code = lambda s: EXIT_CODES[kind(s)]
         beside = lambda s: {"exit_code": code(s), "ranking": s["ranking"], "ties": s["ties"]["layers"]}
         print(json.dumps({p: {**s["verdict"], "kind": kind(s), **beside(s)} for p, s in asked.items()}, indent=1))
     else:
+        if not args.predictive: print(first_screen(asked[first], answer))
         for s in asked.values(): print("\n" + "\n".join(map(printable, [*s["headline"], s["verdict"]["text"]])))
     return EXIT_CODES[kind(next(iter(asked.values())))]
 
@@ -307,7 +318,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="exit codes: " + ", ".join(f"{c} {k}" for k, c in EXIT_CODES.items()) + ".",
     )
     p.add_argument("folder", help="output_dir of a finished run")
-    p.add_argument("--predictive", help="the one to judge (default all; the exit code is the first one's)")
+    p.add_argument("--predictive", help="the one to judge (default all; the exit code is that of the one that answers)")
     p.add_argument("--json", action="store_true", help="for scripts")
     p.set_defaults(do=explain)
     p = commands.add_parser(

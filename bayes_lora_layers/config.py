@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT', 'SIZE', 'TEXT', 'OPTIONAL', 'CONSTRAINTS',
-           'BETWEEN', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several', 'check_config', 'shown',
-           'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'core', 'read_config',
-           'check_place', 'check_folder', 'claim_folder', 'describe_machine', 'timed', 'hold', 'find_device',
-           'pass_dtype']
+           'BETWEEN', 'CHANGEABLE', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several', 'check_config',
+           'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'core',
+           'read_config', 'check_place', 'check_folder', 'claim_folder', 'describe_machine', 'timed',
+           'add_to_environment', 'hold', 'find_device', 'pass_dtype']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -78,6 +78,7 @@ class Config:
     metric: str = "ece"  # what ranks layers, chooses sets and decides: 'ece', 'adaptive_ece', 'nll' or 'brier'
     bootstrap: int = 2000  # resamples behind every interval
     smallest_gain: float = 0.005  # of `metric`: what is below does not matter
+    answer: str = "auto"  # predictive that the report answers by: a name, or 'auto' for the lower validation NLL
     baselines: list = field(default_factory=list)  # 'mc-dropout' (needs lora_dropout), 'ensemble'
     ensemble_size: int = 5  # adapters of the ensemble
     sampled_parts: bool = False  # also sample factors and projections, not only whole layers
@@ -227,6 +228,7 @@ CONSTRAINTS = {
     "metric": choice(*RANKING),
     "bootstrap": integer(100, 1_000_000),
     "smallest_gain": number(0, 1, above=True),
+    "answer": choice("auto", "linearised", "sampled"),
     "baselines": several("mc-dropout", "ensemble"),
     "ensemble_size": integer(2, 1000),
     "sampled_parts": Constraint(lambda v: True, "true or false"),
@@ -254,6 +256,9 @@ BETWEEN = {  # what a parameter must be beside the others: config -> bool
         lambda c: c.task in ("auto", "image") or not c.test_noise, "0 with a task of texts, which have no pixels"
     ),
     "players": Constraint(lambda c: not c.players or c.subsets > 0, "0 with subsets=0, which scores no sets"),
+    "answer": Constraint(
+        lambda c: c.answer in ("auto", *c.predictives), "'auto', or one of the run's own predictives"
+    ),
     "lora_dropout": Constraint(
         lambda c: "mc-dropout" not in c.baselines or c.lora_dropout > 0,
         "a positive number with baselines=['mc-dropout']",
@@ -362,9 +367,11 @@ def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
 
+CHANGEABLE = ("shifts", "answer")  # in a finished run: further test sets, and by what the report answers
+
 def core(config: Config) -> dict:
-    "The parameters that all depends on but the predictions for shifts, which can be added to a finished run."
-    return {k: v for k, v in identity(config).items() if k != "shifts"}
+    "The parameters that a finished run cannot change."
+    return {k: v for k, v in identity(config).items() if k not in CHANGEABLE}
 
 def read_config(path: str | Path) -> dict:
     "Parameters of a YAML file. Raises `Damaged` naming a file that holds none."
@@ -414,7 +421,7 @@ def check_folder(config: Config) -> None:
             "config"
         )
     if not isinstance(theirs, dict): return  # every file says itself what it was made from
-    for k in sorted({*mine, *theirs} - {"shifts"}):
+    for k in sorted({*mine, *theirs} - {*CHANGEABLE}):
         if mine.get(k) != theirs.get(k):
             raise ValueError(
                 f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has"
@@ -471,6 +478,10 @@ def timed(folder: Path, stage: str):
         seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
         environment["peak_memory_gb"] = _peak_memory_gb()
         write_json(folder / "environment.json", environment)
+
+def add_to_environment(folder: Path, **values) -> None:
+    "What is known of the machine now, into `environment.json`."
+    write_json(folder / "environment.json", {**_environment(folder), **values})
 
 # %% ../nbs/07_config.ipynb #f71a6523
 @contextmanager

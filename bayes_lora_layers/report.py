@@ -44,7 +44,9 @@ from .metrics import auroc_metric, ece, reliability_curve, temperature_scale, ti
 from .predictions import save_predictions
 from .results import Noticed, Results, Run, read_run, save_results, summary_table
 from .sets import ALONE, FULL
-from .verdict import Summary, analyse, read_summary, say_layers, signed, with_interval
+from bayes_lora_layers.verdict import (
+    Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, with_interval,
+)
 
 # %% ../nbs/12_report.ipynb #f32bccb9
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Told:
 
     @property
     def metric(self) -> str: return self.results.config.metric
+
+    @property
+    def answer(self) -> Answer: return self.summary.answer or answer_of(self.run)
 
     @property
     def title(self) -> str: return title_of(self.metric)
@@ -202,6 +207,8 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
         draw[f"delta_{m}_ranked"] = lambda m=m: plot_ranked(gain_panels(results, m), title_of(m))
         draw[f"delta_{m}_sequential"] = lambda m=m: plot_sequential(gain_panels(results, m), title_of(m))
         draw[f"{m}_comparison"] = lambda m=m: plot_comparison(comparison_bars(results, m), title_of(m))
+    answers = told.answer.predictive
+    draw["answer"] = lambda: plot_ranked({answers: gain_panels(results, metric)[answers]}, told.title)
     curves = [prior_curves(results, m) for m in dict.fromkeys((metric, "nll"))]
     sets, cuts, temperature = (
         sets_of_run(told, metric),
@@ -581,19 +588,23 @@ def ranked_caption(metric: str) -> str:
 # %% ../nbs/12_report.ipynb #c30a9b49
 def _answer(told: Told, paths: dict[str, Path]) -> list:
     "The first screen."
-    said = {p: c.verdict for p, c in told.summary.predictives.items()}
-    first = next(iter(said))
-    rest = [
-        f"**{plain(p.capitalize())} predictive.** {plain(v.why if p == first else v.text)}"
-        for p, v in said.items()
-    ]
-    answer = _show(f'<p class="bll-answer">{escape(said[first].answer)}</p>', said[first].answer)
-    figure = _figure(
-        paths[f"delta_{told.metric}_ranked"],
-        f"layers ranked by delta {told.title} with intervals",
-        ranked_caption(told.metric),
-    )
-    return [answer, new_markdown_cell(glossed("\n\n".join(rest))), figure]
+    said = told.answer
+    verdict = told.summary.predictives[said.predictive].verdict
+    answer = _show(f'<p class="bll-answer">{escape(verdict.answer)}</p>', verdict.answer)
+    lines = [f"**{plain(said.advice)}**", "\n".join(f"- {plain(line)}" for line in said.evidence)]
+    lines += [plain(line) for line in (said.otherwise, said.rule) if line]
+    what = f"layers ranked by delta {told.title} with intervals"
+    figure = _figure(paths["answer"], what, ranked_caption(told.metric))
+    return [answer, new_markdown_cell(glossed("\n\n".join(lines))), figure]
+
+def _at_length(told: Told, paths: dict[str, Path]) -> list:
+    "What the verdicts rest on, that of the first screen first, and both predictives side by side."
+    verdicts = {p: c.verdict.text for p, c in told.summary.predictives.items()}
+    first = told.answer.predictive
+    text = new_markdown_cell("## At length\n\n" + glossed(_each({first: verdicts[first], **verdicts})))
+    if len(verdicts) == 1: return [text]
+    both = f"layers ranked by delta {told.title} under each predictive"
+    return [text, _figure(paths[f"delta_{told.metric}_ranked"], both, ranked_caption(told.metric))]
 
 def _each(said: dict[str, str]) -> str:
     "What was said for each predictive."
@@ -797,6 +808,7 @@ def report_cells(
     sections = [cell for name, section in SECTIONS.items() if name in paths for cell in section(told, paths)]
     return [
         *_answer(told, paths),
+        *_at_length(told, paths),
         new_markdown_cell(EXPLORE),
         explorer,
         *_section("Set-up", _table(setup_table(told))),

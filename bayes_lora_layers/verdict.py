@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
            'say_layers', 'say_ties', 'matters', 'judged_in', 'beyond_temperature', 'say_temperature', 'Verdict',
-           'examples_needed', 'recommend', 'headline', 'Conclusions', 'Summary', 'analyse', 'read_summary',
-           'read_set_gains']
+           'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of', 'validation_nll', 'Conclusions',
+           'Summary', 'analyse', 'read_summary', 'read_set_gains']
 
 # %% ../nbs/10_verdict.ipynb #57e0439d
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from bayes_lora_layers.attribution import (
 )
 from .files import Damaged, counted, read_json, read_tensors, write_json, write_tensors
 from .intervals import Interval
-from .metrics import standard_metrics, title_of
+from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
 from .sets import ACCURACY_LOSS, ENOUGH
 
@@ -382,6 +382,106 @@ def headline(results: Results, predictive: str, metric: str = "") -> list[str]:
         f"temperature scaling: {with_interval(results.temperature.delta[metric])}",
     ]
 
+# %% ../nbs/10_verdict.ipynb #eba5a5c2
+@dataclass(frozen=True)
+class Answer:
+    "What the first screen says beside a verdict."
+    predictive: str  # that answers
+    rule: str  # why it does
+    evidence: tuple[str, ...]  # against the MAP, against a temperature, the cost
+    advice: str  # what to do now
+    otherwise: str  # what NLL and ECE would each say, where their verdicts are of two kinds; else empty
+
+def answer_of(run: Run) -> Answer:
+    "The answer of a finished run."
+    results, c = run.results, run.results.config
+    reached = validation_nll(run)
+    by_rule = min(results.predictives, key=reached.get)
+    predictive = by_rule if c.answer == "auto" else c.answer
+    q = _Question(results, predictive, c.metric)
+    verdict = recommend(results, predictive)
+    evidence = _against_map(q), _against_temperature(q), _cost(q, run.environment.get("costs"))
+    rule, advice = _rule(c.answer, reached, predictive), _advice(q, verdict, reached)
+    return Answer(predictive, rule, evidence, advice, _otherwise(q))
+
+def validation_nll(run: Run) -> dict[str, float]:
+    """NLL on the validation split: of a temperature, and the lowest that any named set of layers reaches under each
+    predictive."""
+    seen, value = run.predictions.validation, run.results.temperature.value
+    of = lambda probs: nll(probs / probs.sum(1, keepdims=True), seen.labels)
+    sets = {p: run.predictions.probs("validation", p).values() for p in run.results.predictives}
+    best = {p: min(of(np.asarray(probs, np.float64)) for probs in found) for p, found in sets.items()}
+    return {"temperature": of(np.asarray(temperature_scale(seen.logits, value), np.float64)), **best}
+
+# %% ../nbs/10_verdict.ipynb #37a064ea
+def _rule(asked: str, reached: dict[str, float], predictive: str) -> str:
+    others = [p for p in reached if p not in ("temperature", predictive)]
+    if not others: return ""
+    if asked != "auto": return f"Answered by the {predictive} predictive, as asked."
+    values = f"{reached[predictive]:.4f} against {reached[others[0]]:.4f}"
+    return (
+        f"Answered by the {predictive} predictive, whose layers reach the lower NLL on the validation split ({values})."
+    )
+
+def _against_map(q: _Question) -> str:
+    of_accuracy = signed(q.judged.delta["accuracy"].estimate)
+    return (
+        f"Against the model as it is: {q.say(q.judged.layers).lower()} {_verb(q.judged.layers, 'changes', 'change')}"
+        f" {q.name} by {with_interval(q.gain)}, from {q.results.map[q.metric]:.4f}, and accuracy by {of_accuracy}."
+    )
+
+def _against_temperature(q: _Question) -> str:
+    t = q.results.temperature
+    found = beyond_temperature(q.judged, q.metric, q.smallest)
+    words = {
+        "more": f"the layers do more than that in {' or '.join(map(title_of, judged_in(q.metric)))}",
+        "no more": f"the layers do no more than that, to within {q.smallest}",
+        "unknown": f"whether the layers do more than that cannot be told from {q.results.n_test:,} test {q.units}",
+    }
+    return (
+        f"Against a temperature: dividing all logits by {t.value:.2f} changes {q.name} by"
+        f" {with_interval(t.delta[q.metric])}; {words[found]}."
+    )
+
+def _cost(q: _Question, costs) -> str:
+    "Of one example, out of what `environment.json` holds; that may be anything."
+    number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v)
+    known = {}
+    for row in costs if isinstance(costs, list) else []:
+        if not isinstance(row, dict) or row.get("examples") != 1: continue
+        if row.get("predictive") not in ("", q.predictive): continue
+        values = row.get("milliseconds"), row.get("megabytes")
+        if all(map(number, values)): known[str(row.get("set"))] = values
+    if {"map", "judged", "full"} - known.keys(): return "The cost was not measured in this run."
+    say = lambda name: "{:.3g} ms and {:.3g} MB".format(*known[name])
+    return (
+        f"Cost of one {q.results.unit}: {say('judged')}, where the model as it is takes {say('map')} and all layers"
+        f" {say('full')}."
+    )
+
+def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
+    t, folder = q.results.temperature, q.results.config.output_dir
+    divide = f"divide all logits by {t.value:.2f}"
+    if verdict.kind == "layers":
+        ask = f"`bayes-lora-layers predict {folder} DATA --by recommended`"
+        how = ask if q.predictive == "linearised" else "`sampled_probs` in Python"
+        if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
+        return (
+            f"What to do: {divide}, which reaches the lower NLL on the validation split"
+            f" ({reached['temperature']:.4f} against {reached[q.predictive]:.4f}) and costs nothing; or, if {q.name} is"
+            f" what counts, answer with these layers by {how}."
+        )
+    sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
+    meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
+    if verdict.kind != "too wide": return f"What to do: {meanwhile}."
+    return f"What to do: run again with laplace_prior_precision=validation, or a larger number. Until then {meanwhile}."
+
+def _otherwise(q: _Question) -> str:
+    said = {m: recommend(q.results, q.predictive, m) for m in dict.fromkeys((q.metric, "nll", "ece"))}
+    if len({v.kind for v in said.values()}) == 1: return ""
+    other = {m: v for m, v in said.items() if v.kind != said[q.metric].kind}
+    return " ".join(f"Judged by {title_of(m)}: {v.answer}" for m, v in other.items())
+
 # %% ../nbs/10_verdict.ipynb #23a33867
 ANALYSED = ("ece", "nll", "brier", "accuracy")  # metrics that conclusions are drawn in, beside the one that decides
 RANKED = ("ece", "adaptive_ece", "nll", "brier", "accuracy")
@@ -405,6 +505,7 @@ class Summary:
     "What is concluded about a run; tables are by metric, and empty where sets were not scored."
     metric: str  # that decides
     n_test: int
+    answer: Answer | None  # None in a file of an earlier version
     predictives: dict[str, Conclusions]
     agreement: dict[str, Interval | None]  # of both predictives, by metric: rank correlation of the layers' gains
     shapley: dict[str, pd.DataFrame]
@@ -419,7 +520,7 @@ def analyse(run: Run) -> Summary:
     of_sets = _about_sets(run) if predicted is not None and predicted.scores is not None else {}
     tables = {name: of_sets.get(name, {}) for name in TABLES}
     concluded = {p: _conclusions(run, p) for p in results.predictives}
-    summary = Summary(own, results.n_test, concluded, _agreement(results), **tables)
+    summary = Summary(own, results.n_test, answer_of(run), concluded, _agreement(results), **tables)
     write_json(run.folder / SUMMARY, _to_json(summary))
     return read_summary(run.folder)
 
@@ -494,6 +595,7 @@ def _to_json(summary: Summary) -> dict:
         "schema": 4,
         "metric": summary.metric,
         "n_test": summary.n_test,
+        **({"answer": asdict(summary.answer)} if summary.answer else {}),
         "predictives": {p: _conclusions_to_json(c) for p, c in summary.predictives.items()},
     }
     if summary.agreement: found["agreement_of_predictives"] = {m: _ends(i) for m, i in summary.agreement.items()}
@@ -525,7 +627,9 @@ def _from_json(found: dict) -> Summary:
     tables = {name: {m: pd.DataFrame(t) for m, t in found.get(name, {}).items()} for name in TABLES}
     predictives = {p: _conclusions_from_json(c) for p, c in found["predictives"].items()}
     agreement = {m: _interval(i) for m, i in found.get("agreement_of_predictives", {}).items()}
-    return Summary(found.get("metric", "ece"), found["n_test"], predictives, agreement, **tables)
+    told = found.get("answer")
+    answer = Answer(**{**told, "evidence": tuple(told["evidence"])}) if told else None
+    return Summary(found.get("metric", "ece"), found["n_test"], answer, predictives, agreement, **tables)
 
 def _conclusions_from_json(found: dict) -> Conclusions:
     said = found["verdict"]
