@@ -594,7 +594,8 @@ def _answer(told: Told, paths: dict[str, Path]) -> list:
     lines = [f"**{plain(said.advice)}**", "\n".join(f"- {plain(line)}" for line in said.evidence)]
     lines += [plain(line) for line in (said.otherwise, said.rule) if line]
     what = f"layers ranked by delta {told.title} with intervals"
-    figure = _figure(paths["answer"], what, ranked_caption(told.metric))
+    path = paths.get("answer") or paths[f"delta_{told.metric}_ranked"]  # of a version that drew no other
+    figure = _figure(path, what, ranked_caption(told.metric))
     return [answer, new_markdown_cell(glossed("\n\n".join(lines))), figure]
 
 def _at_length(told: Told, paths: dict[str, Path]) -> list:
