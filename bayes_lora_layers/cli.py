@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'INTERRUPTED', 'EXAMPLES', 'notebook_path', 'notebook_parameters', 'read_value',
            'add_parameters', 'chosen_parameters', 'run', 'report', 'printable', 'first_screen', 'explain', 'compare',
-           'predict', 'make_parser', 'main']
+           'export', 'predict', 'make_parser', 'main']
 
 # %% ../nbs/13_cli.ipynb #49488169
 import argparse
@@ -222,6 +222,15 @@ def compare(args: argparse.Namespace) -> int:
         if len(found.settings.columns): print(f"\nthe runs differ in\n\n{found.settings.to_string()}")
     return 0
 
+def export(args: argparse.Namespace) -> int:
+    "Write a finished run's classifier into a folder to hand on."
+    from bayes_lora_layers.answers import export_run
+    told = export_run(args.folder, args.to, args.by, args.risk)
+    layers = told.model.posterior.layers
+    what = f"Bayesian in layers {', '.join(map(str, layers))}" if layers else f"temperature {told.model.temperature:.3f}"
+    print(f"{Path(args.to).resolve()}: answers by {told.name} ({what}); its README.md says what was measured")
+    return 0
+
 def predict(args: argparse.Namespace) -> int:
     "Answer new examples by a finished run."
     from bayes_lora_layers.answers import answer_file
@@ -246,6 +255,7 @@ EXAMPLES = """examples:
   bayes-lora-layers report runs/mine --beside runs/mine_kron    one explorer for both
   bayes-lora-layers compare runs/seed0 runs/seed1 runs/seed2 --metric nll --plot seeds.png
   bayes-lora-layers explain runs/mine --json
+  bayes-lora-layers export runs/mine my-classifier --risk 0.05
   bayes-lora-layers predict runs/mine path/to/new --risk 0.05 --output answers.csv
 
 exit codes: 0 done, and for explain: there are layers to recommend; explain also 10 no layer helps, 11 not enough test
@@ -322,6 +332,19 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="for scripts")
     p.set_defaults(do=explain)
     p = commands.add_parser(
+        "export",
+        help="write a finished run's classifier into a folder to hand on",
+        description=(
+            "Adapter, posterior of the Bayesian layers, temperature, thresholds, prompt and a model card, in one folder"
+            " with checksums: for `predict`, for `load_bayesian` in Python, or for the Hub."
+        ),
+    )
+    p.add_argument("folder", help="output_dir of a finished run")
+    p.add_argument("to", help="a new folder")
+    p.add_argument("--by", default="", help="as for predict")
+    p.add_argument("--risk", type=float, nargs="+", default=[], help="allowed errors among answers (default the run's)")
+    p.set_defaults(do=export)
+    p = commands.add_parser(
         "predict",
         help="answer new examples by a finished run",
         description=(
@@ -329,7 +352,7 @@ def make_parser() -> argparse.ArgumentParser:
             " command goes on where it was; what cannot be read gets a line that says why."
         ),
     )
-    p.add_argument("folder", help="output_dir of a finished run")
+    p.add_argument("folder", help="output_dir of a finished run, or an exported folder")
     p.add_argument("data", help="a folder, a CSV, TSV, JSON or Parquet file, or a Hub name; labels are not read")
     p.add_argument("--output", metavar="FILE", default="answers.csv", help="(default answers.csv)")
     p.add_argument(

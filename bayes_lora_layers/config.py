@@ -7,7 +7,7 @@ __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT
            'BETWEEN', 'CHANGEABLE', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several', 'check_config',
            'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'core',
            'read_config', 'check_place', 'check_folder', 'claim_folder', 'describe_machine', 'timed',
-           'add_to_environment', 'hold', 'find_device', 'pass_dtype']
+           'add_to_environment', 'hold', 'find_device', 'pass_dtype', 'emulated']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -78,6 +78,7 @@ class Config:
     metric: str = "ece"  # what ranks layers, chooses sets and decides: 'ece', 'adaptive_ece', 'nll' or 'brier'
     bootstrap: int = 2000  # resamples behind every interval
     smallest_gain: float = 0.005  # of `metric`: what is below does not matter
+    risk: float = 0.05  # target for the error among answered examples, when doubtful ones may be handed on
     answer: str = "auto"  # predictive that the report answers by: a name, or 'auto' for the lower validation NLL
     baselines: list = field(default_factory=list)  # 'mc-dropout' (needs lora_dropout), 'ensemble'
     ensemble_size: int = 5  # adapters of the ensemble
@@ -228,6 +229,7 @@ CONSTRAINTS = {
     "metric": choice(*RANKING),
     "bootstrap": integer(100, 1_000_000),
     "smallest_gain": number(0, 1, above=True),
+    "risk": Constraint(lambda v: 0 < v < 1, "a number between 0 and 1"),
     "answer": choice("auto", "linearised", "sampled"),
     "baselines": several("mc-dropout", "ensemble"),
     "ensemble_size": integer(2, 1000),
@@ -367,7 +369,7 @@ def identity(config: Config) -> dict:
     "The parameters that make results what they are: all but the folder, the device and its memory."
     return {k: v for k, v in asdict(config).items() if k not in ("output_dir", "device", "memory_budget")}
 
-CHANGEABLE = ("shifts", "answer")  # in a finished run: further test sets, and by what the report answers
+CHANGEABLE = ("shifts", "risk", "answer")  # in a finished run: test sets, allowed error, what the report answers by
 
 def core(config: Config) -> dict:
     "The parameters that a finished run cannot change."
@@ -530,3 +532,9 @@ def pass_dtype(
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return getattr(torch, precision)
+
+def emulated(dtype: torch.dtype, device: torch.device) -> bool:
+    "Whether the processor has no instructions for a type: PyTorch then converts each number, many times slower."
+    if device.type != "cpu" or dtype != torch.bfloat16 or platform.machine() not in ("x86_64", "AMD64"): return False
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name tells it
+    return has is not None and not has()

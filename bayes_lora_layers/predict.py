@@ -5,20 +5,22 @@
 # %% auto #0
 __all__ = ['LayerCovariances', 'layer_covariances', 'probit_probs', 'normal_draws', 'covariance_factor', 'check_drawn',
            'drawn_softmaxes', 'mc_probs', 'logit_deviations', 'choose_engine', 'pass_directions', 'layer_draws',
-           'pushed_draws', 'subset_probs', 'pack_scores', 'subset_scores', 'order_scores', 'linearised_probs',
-           'pushed_probs', 'sampled_probs', 'dropout_probs', 'BayesianClassifier', 'save_bayesian', 'load_bayesian']
+           'pushed_draws', 'subset_probs', 'entropies', 'subset_mutual', 'pack_scores', 'subset_scores', 'order_scores',
+           'linearised_probs', 'pushed_probs', 'sampled_probs', 'dropout_probs', 'drawn_probs', 'BayesianClassifier',
+           'save_bayesian', 'load_bayesian', 'read_belongs']
 
 # %% ../nbs/06_predict.ipynb #0a9317ce
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import pi
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
@@ -33,7 +35,7 @@ from bayes_lora_layers.curvature import (
     weight_jacobian,
 )
 from .inputs import Batch, Inputs, process, task_of, trial_inputs
-from .files import read_json, write_json
+from .files import read_json, seal, write_atomically, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from bayes_lora_layers.model import (
     LINEAR,
@@ -442,6 +444,24 @@ def subset_probs(
     "Average softmax of each subset of layers."
     return torch.stack([(logits[..., None] + changes[list(s)].sum(0)).softmax(1).mean(-1) for s in subsets])
 
+def entropies(
+    probs: Float[Tensor, "... c"],
+) -> Float[Tensor, "..."]:
+    "Shannon entropy of each distribution, in nats."
+    return -(probs * probs.clamp_min(torch.finfo(probs.dtype).tiny).log()).sum(-1)
+
+def subset_mutual(
+    logits: Float[Tensor, "n c"],
+    changes: Float[Tensor, "l n c s"],  # from `layer_draws` or `pushed_draws`
+    subsets: Sequence[Sequence[int]],  # positions of layers
+) -> Float[Tensor, "m n"]:
+    """Mutual information between prediction and weights of each subset of layers, in nats: the entropy of the average
+    softmax less the average of the entropies (Houlsby et al. 2011)."""
+    def mutual(subset):
+        probs = (logits[..., None] + changes[list(subset)].sum(0)).softmax(1).transpose(1, 2)  # [n, s, c]
+        return entropies(probs.mean(1)) - entropies(probs).mean(1)
+    return torch.stack([mutual(s) for s in subsets])
+
 # %% ../nbs/06_predict.ipynb #7e36c239
 def pack_scores(
     probs: Float[Tensor, "... n c"],
@@ -635,16 +655,16 @@ def _block_sizes(samples: int, blocks: int) -> list[int]:
 
 def _block_means(
     softmaxes: Callable,  # numbers of samples[p] -> [p, n, c]
-    logits: Float[Tensor, "n c"],
+    like: Float[Tensor, "n c"],  # of the type and shape of one average
     sizes: list[int],
     together: int,  # samples at once
 ) -> Float[Tensor, "b n c"]:
     "Averages over blocks of samples."
-    samples, device = sum(sizes), logits.device
+    samples, device = sum(sizes), like.device
     block_of = torch.arange(len(sizes), device=device).repeat_interleave(
         torch.tensor(sizes, device=device), output_size=samples
     )
-    total = logits.new_zeros(len(sizes), *logits.shape)
+    total = like.new_zeros(len(sizes), *like.shape)
     for part in torch.arange(samples, device=device).split(together):
         total.index_add_(0, block_of[part], softmaxes(part).to(total.dtype))
     return total / total.new_tensor(sizes)[:, None, None]
@@ -672,7 +692,7 @@ def sampled_probs(
     blocks: int = 1,  # also average over this many blocks of samples, for their Monte Carlo error
 ) -> dict[str, Tensor]:
     """`logits[n,c]` at the MAP; `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same
-    draws in every subset; `blocks[b,s,n,c]`. Raises `FloatingPointError` naming the subset."""
+    draws in every subset; `blocks[b,s,n,c]`; `mutual[s,n]`, the mutual information between prediction and weights. Raises `FloatingPointError` naming the subset."""
     kept, logits = _block_inputs(classifier, x)
     shift = 0 if mean is None else mean - logits
     if not logits.isfinite().all():
@@ -684,19 +704,23 @@ def sampled_probs(
     def softmaxes(chosen, part):
         lowest = min(layer_of[k] for k in chosen)
         drawn = _replay(classifier, kept[lowest], lowest, {k: v[part] for k, v in chosen.items()}, x)
-        return (drawn + shift).softmax(-1)
-    means = []
+        probs = (drawn + shift).softmax(-1)
+        return torch.cat([probs, entropies(probs)[..., None]], dim=-1)  # [p, n, c + 1]
+    at_map, means = (logits + shift).softmax(-1), []
+    at_map = torch.cat([at_map, entropies(at_map)[:, None]], dim=-1)
     for subset in subsets:
         chosen = {k: v for k, v in every.items() if layer_of[k] in subset or k in subset}
         means.append(
-            _block_means(lambda part: softmaxes(chosen, part), logits + shift, sizes, together)
+            _block_means(lambda part: softmaxes(chosen, part), at_map, sizes, together)
             if chosen
-            else (logits + shift).softmax(-1).expand(blocks, *logits.shape)
+            else at_map.expand(blocks, *at_map.shape)
         )
-    means = torch.stack(means, dim=1)  # [b, subsets, n, c]
-    probs = (means * means.new_tensor(sizes)[:, None, None, None] / samples).sum(0)
+    means = torch.stack(means, dim=1)  # [b, subsets, n, c + 1]
+    whole = (means * means.new_tensor(sizes)[:, None, None, None] / samples).sum(0)
+    probs = whole[..., :-1]
     _check_samples(probs, subsets)
-    return {"logits": logits + shift, "probs": probs, "blocks": means}
+    mutual = entropies(probs) - whole[..., -1]
+    return {"logits": logits + shift, "probs": probs, "blocks": means[..., :-1], "mutual": mutual}
 
 # %% ../nbs/06_predict.ipynb #f754a2b5
 @torch.no_grad()
@@ -717,52 +741,88 @@ def dropout_probs(
         finally:
             for m in drops: m.eval()
 
+# %% ../nbs/06_predict.ipynb #56a957ab
+def drawn_probs(
+    logits: Float[Tensor, "n c"],
+    covariance: Float[Tensor, "n k k"],  # of the logits, or of features
+    normals: Float[Tensor, "draws c"],  # from `normal_draws`
+    head: Float[Tensor, "c k"] | None = None,  # from features to logits
+) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n"]]:
+    """Average softmax over draws of the logits, and the mutual information between prediction and weights in nats
+    (Houlsby et al. 2011)."""
+    probs = drawn_softmaxes(logits, covariance, normals, head)  # [n, draws, c]
+    mean = check_drawn(probs.mean(1))
+    return mean, entropies(mean) - entropies(probs).mean(1)
+
 # %% ../nbs/06_predict.ipynb #d791cd6c
 @dataclass(frozen=True)
 class BayesianClassifier:
-    "A classifier and the posterior around it, ready to be called on examples."
+    """A classifier and the posterior around it, ready to be called on examples: pictures, texts (or pairs), questions
+    (see `QuestionProcessor`), or `Inputs` of them."""
     classifier: Classifier
     posterior: Posterior  # its stochastic layers are the Bayesian ones; none gives the MAP
     draws: int = 512  # of logits
+    temperature: float = 1.0  # of the MAP, where no layer is Bayesian
+    thresholds: dict[float, float | None] = field(default_factory=dict)  # confidence to answer from, by allowed error
 
     def __call__(
         self,
-        examples: (
-            Sequence | Batch
-        ),  # pictures, texts (or pairs), questions (see `QuestionProcessor`), or `Inputs` of them
+        examples: Sequence | Batch,
         seed: int = 0,
         memory_budget: float = 0.0,  # GB, see `layer_covariances`
     ) -> Float[Tensor, "n c"]:
         """Probabilities of the classes, on the CPU. Raises `ValueError` for no examples, or a text that is not in a
         list."""
+        return self.with_doubt(examples, seed, memory_budget)[0]
+
+    def with_doubt(
+        self, examples: Sequence | Batch, seed: int = 0, memory_budget: float = 0.0
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n"]]:
+        "The same, and the mutual information between prediction and weights in nats: what more data could settle."
         if isinstance(examples, str) or not len(examples):
             raise ValueError(f"examples={examples!r}; expected a list of at least one")
-        x = Inputs.of(examples) if isinstance(examples, Batch) else process(self.classifier.processor, examples)
-        x = x.to(self.classifier.device, self.classifier.dtype)
-        rows = max(rows_per_pass(self.classifier, x[:1], memory_budget) // pass_directions(self.classifier), 1)
-        normals = normal_draws(self.draws, len(self.classifier.classes), seed=seed)
+        c = self.classifier
+        x = Inputs.of(examples) if isinstance(examples, Batch) else process(c.processor, examples)
+        x = x.to(c.device, c.dtype)
+        rows = max(rows_per_pass(c, x[:1], memory_budget) // pass_directions(c), 1)
+        normals = normal_draws(self.draws, len(c.classes), seed=seed)
+        parts = [self._of(part, normals, memory_budget) for part in x.split(rows)]
+        return tuple(torch.cat(found).cpu() for found in zip(*parts))
+
+    def _of(self, x: Batch, normals: Tensor, memory_budget: float) -> tuple[Tensor, Tensor]:
         if not self.posterior.layers:
-            return torch.cat([self.classifier.network(part).detach().softmax(-1) for part in x.split(rows)]).cpu()
-        return torch.cat(
-            [
-                linearised_probs(
-                    self.classifier, self.posterior, part, [self.posterior.layers], normals, memory_budget=memory_budget
-                )["probs"][0]
-                for part in x.split(rows)
-            ]
-        ).cpu()
+            with torch.no_grad(): logits = self.classifier.network(x)
+            return (logits / self.temperature).softmax(-1), logits.new_zeros(len(logits))
+        found = layer_covariances(self.classifier, self.posterior, x, memory_budget=memory_budget)
+        return drawn_probs(found.logits, found.ends[0].sum(0), normals.to(found.ends), found.head)
+
+    def decide(
+        self,
+        probs: Float[Tensor, "n c"],  # from a call
+        risk: float,  # allowed error among the answers
+    ) -> Bool[Tensor, "n"]:
+        """Which examples to answer so that the error among them stays below the risk; none where no threshold keeps it.
+        Raises `ValueError` for a risk that no threshold was looked for."""
+        if risk not in self.thresholds:
+            raise ValueError(f"risk={risk}; expected one out of {list(self.thresholds)}, for which thresholds are known")
+        threshold = self.thresholds[risk]
+        return probs.max(1).values >= (torch.inf if threshold is None else threshold)
 
 # %% ../nbs/06_predict.ipynb #44acd0c5
 def save_bayesian(
     classifier: Classifier,
     posterior: Posterior,  # from `restrict`
     folder: str | Path,
+    temperature: float = 1.0,  # of the MAP, where no layer is Bayesian
+    thresholds: Mapping[float, float | None] = MappingProxyType({}),  # see `BayesianClassifier`
+    card: str = "",  # what README.md says; by default what PEFT writes
+    about: Mapping = MappingProxyType({}),  # more for `bayesian.json`
 ) -> None:
-    """Write adapter, head and posterior, and which base they belong to. A base in a local folder is named by its full
-    path; `load_bayesian` can be given another."""
-    config = classifier.peft.base_model.model.config
+    """Write adapter, head and posterior, and which base they belong to, with a checksum of each file. A base in a local
+    folder is named by its full path; `load_bayesian` can be given another."""
+    config, folder = classifier.peft.base_model.model.config, Path(folder)
     save_adapter(classifier, folder)
-    save_posterior(posterior, Path(folder) / "posterior.safetensors")
+    save_posterior(posterior, folder / "posterior.safetensors")
     model = getattr(config, "_name_or_path", "")
     processor = classifier.processor
     # `save_adapter` wrote the classes
@@ -773,8 +833,14 @@ def save_bayesian(
         "task": task_of(processor),
         "max_length": getattr(processor, "max_length", 0),
         "template": getattr(processor, "template", ""),
+        "temperature": temperature,
+        "thresholds": [[risk, threshold] for risk, threshold in thresholds.items()],
+        **about,
     }
-    write_json(Path(folder) / "bayesian.json", belongs)
+    write_json(folder / "bayesian.json", belongs)
+    (folder / "README.md").unlink(missing_ok=True)  # people may edit the card, so it is not sealed
+    seal(folder)
+    if card: write_atomically(folder / "README.md", lambda p: p.write_text(card, encoding="utf-8"))
 
 def load_bayesian(
     folder: str | Path,  # from `save_bayesian`
@@ -782,14 +848,23 @@ def load_bayesian(
     device: str | torch.device = "cpu",
 ) -> BayesianClassifier:
     "Read back what `save_bayesian` wrote. Raises `ValueError` when the folder or the base is not what is needed."
+    belongs, folder = read_belongs(folder), Path(folder)
+    classes = tuple(read_json(folder / "base.json", needs=("classes",))["classes"])
+    how = {k: belongs[k] for k in ("image_size", "task", "max_length", "template") if k in belongs}
+    classifier = load_adapter(*load_base(model or belongs["model"], classes, **how), classes, folder)
+    classifier.network.to(device)
+    posterior = load_posterior(folder / "posterior.safetensors", classifier)
+    thresholds = {float(risk): t if t is None else float(t) for risk, t in belongs.get("thresholds", [])}
+    return BayesianClassifier(
+        classifier, posterior, temperature=float(belongs.get("temperature", 1.0)), thresholds=thresholds
+    )
+
+def read_belongs(folder: str | Path) -> dict:
+    "`bayesian.json` of a saved classifier. Raises `ValueError` when the folder holds none."
     path = Path(folder) / "bayesian.json"
     belongs = read_json(path, needs=("model", "image_size")) if path.exists() else {}
     if belongs.get("schema") != 1:
         raise ValueError(
             f"folder={str(folder)!r} holds no classifier of schema 1; expected a folder that save_bayesian wrote"
         )
-    classes = tuple(read_json(Path(folder) / "base.json", needs=("classes",))["classes"])
-    how = {k: belongs[k] for k in ("image_size", "task", "max_length", "template") if k in belongs}
-    classifier = load_adapter(*load_base(model or belongs["model"], classes, **how), classes, folder)
-    classifier.network.to(device)
-    return BayesianClassifier(classifier, load_posterior(Path(folder) / "posterior.safetensors", classifier))
+    return belongs

@@ -44,6 +44,7 @@ from bayes_lora_layers.predict import (
     pass_directions,
     pushed_draws,
     sampled_probs,
+    subset_mutual,
     subset_probs,
     subset_scores,
 )
@@ -61,6 +62,7 @@ class Predicted:
     folds: Float[Tensor, "n b named 3"] | None = None  # packed scores with one of b folds of the samples left out
     priors: Float[Tensor, "n g named 3"] | None = None  # packed scores under each prior
     variance: Float[Tensor, "n l c"] | None = None  # of the logits, by each layer
+    mutual: Float[Tensor, "n m"] | None = None  # information between prediction and weights; not of validation images
     controls: Float[Tensor, "n k named 3"] | None = None  # packed scores under each of `CONTROLS`
     cuts: Float[Tensor, "n p 3"] | None = None  # packed scores of the finer cuts
     scores: Float[Tensor, "n s 3"] | None = None  # packed, of all sets, or of the prefixes of random orders
@@ -77,7 +79,7 @@ def joined(parts: Sequence[Predicted]) -> Predicted:
     "Of all their images."
     def one(f):
         values = [getattr(p, f.name) for p in parts]
-        if values[0] is None: return None
+        if any(v is None for v in values): return None  # a chunk of an earlier version may lack a field
         if isinstance(values[0], SetSums): return SetSums.stack(values).map(lambda t: t.sum(0))
         return (torch.stack(values).sum(0) if f.metadata else torch.cat(values)).contiguous()
     return Predicted(**{f.name: one(f) for f in fields(Predicted)})
@@ -436,6 +438,7 @@ def _under_own_prior(
         controls=torch.stack(controls).permute(2, 0, 1, 3) if controls else None,  # [k, m, n, 3] -> [n, k, m, 3]
         scores=of_sets.transpose(0, 1) if of_sets is not None and (test or plan.needs_scores) else None,  # [n, s, 3]
         changes=changes.transpose(0, 1).half() if chosen is None and plan.all_sets else None,  # [n, l, c, d]
+        mutual=None if chosen is None else subset_mutual(mean, changes, sets).T,  # [m, n] -> [n, m]
         moments=torch.einsum("lncs,lnks->lck", changes, changes) / changes.shape[-1],
     )
 
@@ -488,6 +491,7 @@ def sampled_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: 
     return Predicted(
         probs=out["probs"][:m].transpose(0, 1),  # [n, m, c]
         folds=left_out(out["blocks"][:, :m], y) if len(out["blocks"]) > 1 else None,
+        mutual=out["mutual"][:m].T.contiguous() if chosen else None,  # [m, n] -> [n, m]
         cuts=pack_scores(out["probs"][m:], y).transpose(0, 1) if cuts else None,  # [n, p, 3]
     )
 

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'SOURCES', 'GLOSSARY', 'RANKED', 'UNBIASED', 'WHAT', 'SECTIONS', 'EXPLORE', 'NAMING', 'TITLE', 'FRONT',
-           'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'called', 'comparison_bars',
-           'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'prior_curves', 'cut_gains',
-           'sets_of_run', 'renamed', 'figures_of', 'save_plots', 'metrics_table', 'setup_table', 'time_table',
-           'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'lead_of', 'shifts_table',
-           'rank_agreement', 'outliers_table', 'priors_table', 'glossed', 'ranked_caption', 'report_cells',
-           'explore_runs', 'render_report', 'display_report']
+           'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'risk_panels', 'called',
+           'comparison_bars', 'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'prior_curves',
+           'cut_gains', 'sets_of_run', 'renamed', 'figures_of', 'save_plots', 'metrics_table', 'setup_table',
+           'time_table', 'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'lead_of', 'shifts_table',
+           'rank_agreement', 'selective_table', 'decisions_table', 'doubt_agreement', 'outliers_table', 'priors_table',
+           'glossed', 'ranked_caption', 'report_cells', 'explore_runs', 'render_report', 'display_report']
 
 # %% ../nbs/12_report.ipynb #1b527ffe
 import base64
@@ -31,18 +31,22 @@ from matplotlib.figure import Figure
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
-from .attribution import compare_splits, control_table, layer_gains, prior_table
+from .abstain import risk_coverage
+from .attribution import compare_splits, control_table, layer_gains, prior_table, rank_correlation
 from .data import UNITS
 from .explorer import explorer_html, page_part
 from bayes_lora_layers.figures import (
-    COLOURS, Bar, Panel, PriorCurves, Reliability, plot_comparison, plot_controls, plot_cuts, plot_prior, plot_ranked,
-    plot_reliability, plot_sequential, plot_sets, plot_splits,
+    COLOURS, Bar, Curve, Panel, PriorCurves, Reliability, plot_comparison, plot_controls, plot_cuts, plot_prior,
+    plot_ranked, plot_reliability, plot_risk_coverage, plot_sequential, plot_sets, plot_splits,
 )
 from .files import counted, or_none, plain, write_json
 from .intervals import Interval
-from .metrics import auroc_metric, ece, reliability_curve, temperature_scale, title_of
+from .metrics import auroc_metric, ece, reliability_curve, score, temperature_scale, title_of
 from .predictions import save_predictions
-from .results import Noticed, Results, Run, read_run, save_results, summary_table
+from bayes_lora_layers.results import (
+    COVERAGES, RANKED, Noticed, OnOutliers, OnSplit, Results, Run, Scored, Temperature, predictors_on, read_run,
+    save_results, summary_table,
+)
 from .sets import ALONE, FULL
 from bayes_lora_layers.verdict import (
     Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, with_interval,
@@ -97,6 +101,27 @@ def outlier_panels(results: Results) -> dict[str, Panel]:
         full, temperature = (gain(s).estimate for s in (found.predictives[first].full, found.temperature))
         return Panel(pd.DataFrame(rows), full, temperature, results.names)
     return {f"{name} ({found.n:,} outliers)": panel(found) for name, found in results.outliers.items()}
+
+def risk_panels(told: Told) -> dict[str, dict[str, Curve]]:
+    """Risk and coverage on each test set with labels, of the MAP, temperature scaling, the head, the leading layers and
+    all layers under the predictive that answers."""
+    p = told.answer.predictive
+    lead, sets = lead_of(told, p), told.results.predictives[p].named()
+    shown = {"map": ("map", "map"), "temperature": ("temperature", "temperature"), "head": ("head", "head")}
+    shown |= {lead: (f"{p}.{lead}", "layer"), FULL: (f"{p}.{FULL}", "full")}  # name -> key, kind
+    def curve(s, probs, labels, kind):
+        return Curve(risk_coverage(score(probs, labels)), kind, (s.coverage, s.error) if s.coverage else None)
+    def curves(split, found):
+        labels, probs = told.run.labels_of(split), predictors_on(told.run.predictions, split)
+        return {
+            _who(told, name, sets.get(name)): curve(found.selective[key], probs[key], labels, kind)
+            for name, (key, kind) in shown.items()
+            if key in found.selective
+        }
+    return {
+        f"{split} ({found.n:,} {told.results.unit}s)": curves(split, found)
+        for split, found in told.results.splits.items()
+    }
 
 def called(results: Results, name: str) -> str:
     "A set of layers as pages and figures call it, from its name in files."
@@ -226,6 +251,7 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
     )
     if cuts is not None: draw["finer_cuts"] = lambda: plot_cuts(cuts, told.title)
     if results.shifts: draw["shifts"] = lambda: plot_splits(split_panels(results, metric), told.title)
+    if results.selective: draw["handed_on"] = lambda: plot_risk_coverage(risk_panels(told), results.config.risk)
     if results.outliers: draw["outliers"] = lambda: plot_splits(outlier_panels(results), auroc_metric.title)
     return {**draw, **_reliabilities(run)}
 
@@ -447,27 +473,91 @@ def rank_agreement(told: Told) -> pd.DataFrame:
         rows.append({"predictive": p, **{split: say(*ends(split)) for split in told.results.shifts}})
     return pd.DataFrame(rows)
 
+def _leading(told: Told, found: OnSplit | OnOutliers) -> list[tuple[str, str, object]]:
+    """Predictive, name and record of the few predictors that tables show: temperature scaling, baselines, all layers
+    and the leading ones."""
+    named = [("", "temperature", found.temperature), *(("", k, s) for k, s in found.baselines.items())]
+    for p, sets in found.predictives.items(): named += [(p, k, sets.named()[k]) for k in (FULL, lead_of(told, p))]
+    return named
+
+def selective_table(told: Told) -> pd.DataFrame:
+    "How well a few predictors order the examples of each test set: AUGRC, excess AURC, accuracy at three coverages."
+    rows = []
+    for split, found in told.results.splits.items():
+        for predictive, k, scored in [("", "map", None), *_leading(told, found)]:
+            s = found.selective[f"{predictive}.{k}" if predictive else k]
+            metrics = scored.metrics if scored else found.map
+            at = {f"accuracy at {c:.0%}": f"{s.metrics[f'accuracy_at_{c:g}']:.3f}" for c in COVERAGES}
+            gain = lambda delta, m: with_interval(delta[m]) if scored else ""
+            rows.append({
+                "test set": f"{split} ({found.n:,})",
+                "predictive": predictive,
+                "Bayesian": _who(told, k, scored),
+                "AUGRC": f"{metrics['augrc']:.4f}",
+                "gain in AUGRC [95% interval]": gain(scored and scored.delta, "augrc"),
+                "excess AURC": f"{s.metrics['excess_aurc']:.4f}",
+                **at,
+                "gain at 90% [95% interval]": gain(s.delta, "accuracy_at_0.9"),
+            })
+    return pd.DataFrame(rows)
+
+def decisions_table(told: Told) -> pd.DataFrame:
+    "What the threshold of each predictor answers on each test set, and how much of that is wrong."
+    rows = []
+    for name, found in {**told.results.splits, **told.results.outliers}.items():
+        known = isinstance(found, OnSplit)
+        for predictive, k, record in [("", "map", None), *_leading(told, found)]:
+            key = f"{predictive}.{k}" if predictive else k
+            s = told.results.selective[key]  # the threshold is the same everywhere
+            if known: s = found.selective[key]
+            rows.append({
+                "test set": f"{name} ({found.n:,})",
+                "predictive": predictive,
+                "Bayesian": _who(told, k, record),
+                "answers from a confidence of": "none keeps it" if s.threshold is None else f"{s.threshold:g}",
+                "answered": f"{s.coverage if known else found.answered[key]:.1%}",
+                "wrong among them": "-" if known and s.error is None else f"{s.error:.1%}" if known else "all",
+                "answers more than the MAP [95% interval]": with_interval(s.delta["coverage"]) if known and record else "",
+            })
+    return pd.DataFrame(rows)
+
+def doubt_agreement(told: Told) -> pd.DataFrame:
+    "Rank correlation of the layers' gains in the run's metric with what they gain in ordering and noticing."
+    rows = []
+    for p, sets in told.results.predictives.items():
+        layers = list(sets.alone)
+        own = [sets.alone[l].delta[told.metric].estimate for l in layers]
+        def row(what, gains):
+            rho = rank_correlation(own, gains)
+            said = "not defined" if rho is None else f"{rho.estimate:+.2f} [{rho.low:+.2f}, {rho.high:+.2f}]"
+            rows.append({"predictive": p, f"gain in {told.title} with the gain in": what, "rank correlation": said})
+        row("AUGRC, test", [sets.alone[l].delta["augrc"].estimate for l in layers])
+        for name, found in told.results.outliers.items():
+            noticed = found.predictives[p].alone
+            for score in noticed[layers[0]].delta:
+                gains = [noticed[l].delta[score].estimate for l in layers]
+                row(f"AUROC by {score.replace('_', ' ')}, {name}", gains)
+    return pd.DataFrame(rows)
+
 def outliers_table(told: Told) -> pd.DataFrame:
     "AUROC of a few predictors for each set of outliers by each score of certainty, and the gain over the MAP."
     rows = []
     for name, found in told.results.outliers.items():
-        named = [("", "map", None), ("", "temperature", found.temperature), *(("baseline", k, s) for k, s in
-                 found.baselines.items())]
-        for p, sets in found.predictives.items():
-            named += [(p, k, sets.named()[k]) for k in (FULL, lead_of(told, p))]
-        for predictive, k, noticed in named:
-            area = noticed.auroc if noticed else found.map
-            gains = {f"gain by {s} [95% interval]": with_interval(noticed.delta[s]) if noticed else "" for s in area}
-            rows.append({
-                "outliers": f"{name} ({found.n:,})",
-                "predictive": predictive,
-                "Bayesian": _who(told, k, noticed),
-                **{f"AUROC by {s}": f"{a:.4f}" for s, a in area.items()},
-                **gains,
-            })
+        for predictive, k, noticed in [("", "map", None), *_leading(told, found)]:
+            area, further = (noticed.auroc, noticed.further) if noticed else (found.map, found.further)
+            for s in area:
+                rows.append({
+                    "outliers": f"{name} ({found.n:,})",
+                    "predictive": predictive,
+                    "Bayesian": _who(told, k, noticed),
+                    "by": s.replace("_", " "),
+                    "AUROC": f"{area[s]:.4f}",
+                    "gain over the MAP [95% interval]": with_interval(noticed.delta[s]) if noticed else "",
+                    **{r.title: f"{further[r.name][s]:.4f}" for r in RANKED if r.name in further},
+                })
     return pd.DataFrame(rows)
 
-def _who(told: Told, name: str, noticed: Noticed | None) -> str:
+def _who(told: Told, name: str, noticed: Noticed | Scored | Temperature | None) -> str:
     if name == "recommended": return f"recommended: {listed([told.results.names[l] for l in noticed.layers])}"
     return BASELINES.get(name, called(told.results, name))
 
@@ -651,14 +741,49 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
     cells = _table(shifts_table(told)), new_markdown_cell(words), _table(rank_agreement(told))
     return _section("Under shift", figure, *cells)
 
+def _handed_on(told: Told, paths: dict[str, Path]) -> list:
+    how = (
+        "Examples are answered from the most confident down; the lower a line, the better that predictor knows which"
+        " answers to give. A marker is where its own threshold puts it, found on the validation split so that the error"
+        f" among its answers is at most {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no threshold keeps"
+        " that. On the test split the promise stands; under a shift nothing keeps it, and one sees by how much it fails."
+    )
+    order = (
+        "How well the examples are ordered. *AUGRC* is the chance of a wrong answer when the share that is answered is"
+        " left to a die (Traub et al. 2024); *excess AURC* is what the average error over all shares exceeds that of the"
+        " best order by; *accuracy at 90%* is that of the nine tenths a predictor is surest of."
+    )
+    decisions = "What the thresholds do: how much is answered, and how much of that is wrong."
+    ranks = (
+        f"Do the layers that gain in {told.title} order and notice better, too? Rank correlations over the layers; one"
+        " whose interval holds zero shows nothing."
+    )
+    what = "error among answered examples by the share that is answered"
+    return _section(
+        "What to hand on",
+        _figure(paths["handed_on"], what, how),
+        new_markdown_cell(decisions),
+        _table(decisions_table(told)),
+        new_markdown_cell(order),
+        _table(selective_table(told)),
+        new_markdown_cell(ranks),
+        _table(doubt_agreement(told)),
+    )
+
 def _outliers(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Gain over the MAP in telling outliers, which are of none of the classes, from the test examples by the entropy"
         " of the prediction: the area under the ROC curve, 1 when every outlier is less certain than every test"
         " example, 0.5 when it is guessing."
     )
+    words = (
+        "Mutual information is that between prediction and weights, logit variance that of the linearised predictive;"
+        " the MAP has neither, so both are set against its entropy. *FPR at 95%* is the share of outliers let in when 95"
+        " percent of the test examples are; *AUPR* the average precision, with the test examples or the outliers as what"
+        " is to be found."
+    )
     figure = _figure(paths["outliers"], "gain in AUROC by depth for every set of outliers", how)
-    return _section("Noticing outliers", figure, _table(outliers_table(told)))
+    return _section("Noticing outliers", figure, new_markdown_cell(words), _table(outliers_table(told)))
 
 def _priors(told: Told, paths: dict[str, Path]) -> list:
     how = (
@@ -787,6 +912,7 @@ SECTIONS = {
     "reliability_best": _calibration,
     "delta_ece_sequential": _depth,
     "shifts": _shifts,
+    "handed_on": _handed_on,
     "outliers": _outliers,
     "prior_precision": _priors,
     "sets_of_layers": _sets,
@@ -902,9 +1028,16 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
     )
     named = lambda by_predictive: {HOSTILE + "p" if k == p else k: v for k, v in by_predictive.items()}
     odd = lambda predictives: named({k: renamed(v) for k, v in predictives.items()})
-    further = lambda splits: {
-        HOSTILE + k: replace(found, predictives=odd(found.predictives)) for k, found in splits.items()
-    }
+    keys = {f"{p}.{k}": f"{HOSTILE}p.{k}" for k in results.predictives[p].named()} if p else {}
+    keyed = lambda by_key: {keys.get(k, k): v for k, v in by_key.items()}
+    def further(splits):
+        of_shift = lambda found: {"selective": keyed(found.selective)} if hasattr(found, "selective") else {
+            "answered": keyed(found.answered)
+        }
+        return {
+            HOSTILE + k: replace(found, predictives=odd(found.predictives), **of_shift(found))
+            for k, found in splits.items()
+        }
     priors = results.priors and replace(results.priors, delta=renamed(results.priors.delta))
     controls = results.controls and {k: renamed(v) for k, v in results.controls.items()}
     config = replace(results.config, dataset=HOSTILE, model=HOSTILE, adapter=HOSTILE, target_modules=[HOSTILE])
@@ -920,6 +1053,7 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
             priors=priors,
             controls=controls,
             baselines={HOSTILE + k: v for k, v in results.baselines.items()},
+            selective=keyed(results.selective) | {HOSTILE + k: results.selective[k] for k in results.baselines},
             candidates=named(results.candidates),
         ),
         made,

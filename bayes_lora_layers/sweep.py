@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, add_to_environment, check_folder, claim_folder, config_from, core, find_device, hold, pass_dtype,
+    Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold, pass_dtype,
     read_config, timed,
 )
 from .curvature import head_features, head_weight, rows_per_pass
@@ -110,6 +110,8 @@ def prepare(config: Config) -> Setup:
     check_folder(config)
     find_structure(config.structure)
     device, folder = find_device(config.device), Path(config.output_dir)
+    if emulated(pass_dtype(config.precision, device), device):
+        say(f"precision={config.precision!r}: this processor only emulates it, many times slower than 'float32'")
     sizes = config.train_size, config.validation_size, config.test_size
     data = load_splits(
         config.dataset, config.label_column, config.max_classes, *sizes, config.seed, config.task, config.text_columns,
@@ -492,6 +494,7 @@ def _results_of(config: Config) -> Results:
     results = load_results(config.output_dir)
     if core(results.config) != core(config): raise Damaged(f"{path} is of another configuration")
     if results.config.shifts != config.shifts: raise Damaged(f"{path} has other shifts")
+    if results.config.risk != config.risk: raise Damaged(f"{path} allows another risk")
     if results.config.answer != config.answer: raise Damaged(f"{path} answers by another predictive")
     return results
 
