@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ANSWERS_BY', 'BLOCK', 'TAGS', 'PIPELINES', 'MEASURED', 'HUB_NAME', 'ASKED', 'Answerer', 'probs_of_answerers',
-           'choose_answerer', 'open_answerer', 'model_task', 'open_examples', 'read_example', 'answer_block',
-           'Answered', 'answer_file', 'export_run', 'model_card']
+           'choose_answerer', 'open_answerer', 'open_examples', 'read_example', 'answer_block', 'Answered',
+           'answer_file', 'export_run', 'model_card']
 
 # %% ../nbs/13_answers.ipynb #c2b99ab1
 import csv
@@ -108,9 +108,7 @@ def _taken_home(folder: str | Path, by: str, device: str, risks: Sequence[float]
     unknown = [r for r in risks if r not in model.thresholds]
     if unknown: raise ValueError(f"risk={unknown[0]}; expected one out of {list(model.thresholds)}, which the folder knows")
     on_test = {float(r): (c, float("nan") if e is None else e) for r, c, e in belongs.get("on_test", [])}
-    return Answerer(name, model, model_task(belongs), tuple(belongs.get("text_columns", ())), on_test)
-
-def model_task(belongs: dict) -> str: return str(belongs.get("task", "image"))
+    return Answerer(name, model, str(belongs.get("task", "image")), tuple(belongs.get("text_columns", ())), on_test)
 
 # %% ../nbs/13_answers.ipynb #4720a25b
 BLOCK = 64  # examples between two writes
@@ -276,7 +274,7 @@ def model_card(run: Run, answerer: Answerer) -> str:
     )
     return f"---\n{data.to_yaml()}\n---\n\n{_card_text(run, answerer, metrics)}"
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def _metrics_of(run: Run, by: str) -> dict[str, float]:
     "On the test split; empty for a set of layers that was not predicted by itself."
@@ -314,11 +312,11 @@ def _promises(answerer: Answerer, validation: int) -> list[str]:
     said = []
     for risk, threshold in answerer.model.thresholds.items():
         if threshold is None:
-            said.append(f"- no confidence keeps the error below {risk:.1%}, as far as {validation:,} examples can tell")
+            said.append(f"- no confidence keeps the error below {100 * risk:g}%, as far as {validation:,} examples can tell")
             continue
         coverage, error = answerer.on_test[risk]
         said.append(
-            f"- answer from a confidence of {threshold:g} for an error of at most {risk:.1%}: on the test split"
+            f"- answer from a confidence of {threshold:g} for an error of at most {100 * risk:g}%: on the test split"
             f" {coverage:.1%} are answered" + ("" if error != error else f", {error:.1%} of them wrong")
         )
     return ["## When to hand on\n\n" + "\n".join(said)] if said else []

@@ -156,7 +156,7 @@ class Curve:
     kind: str  # 'map', 'layer', 'full', 'temperature' or 'head'
     chosen: tuple[float, float] | None = None  # coverage and error at its threshold
 
-LINES = {"map": "-", "temperature": DASHES["temperature"], "layer": "-", "full": DASHES["full"], "head": (0, (6, 1.5, 1, 1.5))}
+LINES = {"map": "-", "layer": "-", "head": (0, (6, 1.5, 1, 1.5)), **DASHES}
 MARKS = {"map": "s", "temperature": "^", "layer": "o", "full": "D", "head": "v"}
 
 def plot_risk_coverage(panels: Mapping[str, Mapping[str, Curve]], risk: float) -> Figure:

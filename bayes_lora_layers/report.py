@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'SOURCES', 'GLOSSARY', 'RANKED', 'UNBIASED', 'WHAT', 'SECTIONS', 'EXPLORE', 'NAMING', 'TITLE', 'FRONT',
-           'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'risk_panels', 'called',
-           'comparison_bars', 'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'prior_curves',
+           'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'called', 'comparison_bars',
+           'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'lead_of', 'risk_panels', 'prior_curves',
            'cut_gains', 'sets_of_run', 'renamed', 'figures_of', 'save_plots', 'metrics_table', 'setup_table',
-           'time_table', 'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'lead_of', 'shifts_table',
+           'time_table', 'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'shifts_table',
            'rank_agreement', 'selective_table', 'decisions_table', 'doubt_agreement', 'outliers_table', 'priors_table',
            'glossed', 'ranked_caption', 'report_cells', 'explore_runs', 'render_report', 'display_report']
 
@@ -44,7 +44,7 @@ from .intervals import Interval
 from .metrics import auroc_metric, ece, reliability_curve, score, temperature_scale, title_of
 from .predictions import save_predictions
 from bayes_lora_layers.results import (
-    COVERAGES, RANKED, Noticed, OnOutliers, OnSplit, Results, Run, Scored, Temperature, predictors_on, read_run,
+    COVERAGES, DETECTION, Noticed, OnOutliers, OnSplit, Results, Run, Scored, Temperature, predictors_on, read_run,
     save_results, summary_table,
 )
 from .sets import ALONE, FULL
@@ -102,27 +102,6 @@ def outlier_panels(results: Results) -> dict[str, Panel]:
         return Panel(pd.DataFrame(rows), full, temperature, results.names)
     return {f"{name} ({found.n:,} outliers)": panel(found) for name, found in results.outliers.items()}
 
-def risk_panels(told: Told) -> dict[str, dict[str, Curve]]:
-    """Risk and coverage on each test set with labels, of the MAP, temperature scaling, the head, the leading layers and
-    all layers under the predictive that answers."""
-    p = told.answer.predictive
-    lead, sets = lead_of(told, p), told.results.predictives[p].named()
-    shown = {"map": ("map", "map"), "temperature": ("temperature", "temperature"), "head": ("head", "head")}
-    shown |= {lead: (f"{p}.{lead}", "layer"), FULL: (f"{p}.{FULL}", "full")}  # name -> key, kind
-    def curve(s, probs, labels, kind):
-        return Curve(risk_coverage(score(probs, labels)), kind, (s.coverage, s.error) if s.coverage else None)
-    def curves(split, found):
-        labels, probs = told.run.labels_of(split), predictors_on(told.run.predictions, split)
-        return {
-            _who(told, name, sets.get(name)): curve(found.selective[key], probs[key], labels, kind)
-            for name, (key, kind) in shown.items()
-            if key in found.selective
-        }
-    return {
-        f"{split} ({found.n:,} {told.results.unit}s)": curves(split, found)
-        for split, found in told.results.splits.items()
-    }
-
 def called(results: Results, name: str) -> str:
     "A set of layers as pages and figures call it, from its name in files."
     if name.startswith(ALONE): return say_layers([int(name.removeprefix(ALONE))], results.head).lower()
@@ -175,6 +154,45 @@ def listed(layers: Sequence[int | str]) -> str:
     return (
         ", ".join(map(str, layers)) if len(layers) <= 6 else f"{', '.join(map(str, layers[:5]))}, ... ({len(layers)})"
     )
+
+# %% ../nbs/12_report.ipynb #79c5d9a2
+BASELINES = {
+    "map": "MAP",
+    "full": "all layers",
+    "temperature": "temperature scaling",
+    "head": "the head alone (last-layer Laplace)",
+    "mc-dropout": "MC dropout",
+}
+
+def lead_of(told: Told, predictive: str) -> str:
+    "The set that stands for single layers in a table: the recommended one, else the layer that leads on test."
+    if told.results.predictives[predictive].recommended: return "recommended"
+    return f"{ALONE}{told.summary.predictives[predictive].best_layer}"
+
+def _who(told: Told, name: str, noticed: Noticed | Scored | Temperature | None) -> str:
+    if name == "recommended": return f"recommended: {listed([told.results.names[l] for l in noticed.layers])}"
+    return BASELINES.get(name, called(told.results, name))
+
+def risk_panels(told: Told) -> dict[str, dict[str, Curve]]:
+    """Risk and coverage on each test set with labels, of the MAP, temperature scaling, the head, the leading layers and
+    all layers under the predictive that answers."""
+    p = told.answer.predictive
+    lead, sets = lead_of(told, p), told.results.predictives[p].named()
+    shown = {"map": ("map", "map"), "temperature": ("temperature", "temperature"), "head": ("head", "head")}
+    shown |= {lead: (f"{p}.{lead}", "layer"), FULL: (f"{p}.{FULL}", "full")}  # name -> key, kind
+    def curve(s, probs, labels, kind):
+        return Curve(risk_coverage(score(probs, labels)), kind, (s.coverage, s.error) if s.coverage else None)
+    def curves(split, found):
+        labels, probs = told.run.labels_of(split), predictors_on(told.run.predictions, split)
+        return {
+            _who(told, name, sets.get(name)): curve(found.selective[key], probs[key], labels, kind)
+            for name, (key, kind) in shown.items()
+            if key in found.selective
+        }
+    return {
+        f"{split} ({found.n:,} {told.results.unit}s)": curves(split, found)
+        for split, found in told.results.splits.items()
+    }
 
 # %% ../nbs/12_report.ipynb #c32c0cbc
 def prior_curves(results: Results, metric: str) -> PriorCurves | None:
@@ -279,14 +297,6 @@ def _reliabilities(run: Run) -> dict[str, Callable[[], Figure]]:
     return {f"reliability_{name}": lambda name=name: draw(name) for name in names}
 
 # %% ../nbs/12_report.ipynb #4883b3de
-BASELINES = {
-    "map": "MAP",
-    "full": "all layers",
-    "temperature": "temperature scaling",
-    "head": "the head alone (last-layer Laplace)",
-    "mc-dropout": "MC dropout",
-}
-
 def metrics_table(told: Told) -> pd.DataFrame:
     "Every predictor's metrics on the test split and its gain with the interval, rounded for reading."
     return _for_reading(told, summary_table(told.results).query("split == 'test'"))
@@ -450,11 +460,6 @@ def cuts_table(told: Told) -> pd.DataFrame:
             )
     return pd.DataFrame(rows)
 
-def lead_of(told: Told, predictive: str) -> str:
-    "The set that stands for single layers in a table: the recommended one, else the layer that leads on test."
-    if told.results.predictives[predictive].recommended: return "recommended"
-    return f"{ALONE}{told.summary.predictives[predictive].best_layer}"
-
 def shifts_table(told: Told) -> pd.DataFrame:
     "MAP, temperature scaling, the head, the leading layers and all layers on each test set."
     t = summary_table(told.results)
@@ -510,6 +515,7 @@ def decisions_table(told: Told) -> pd.DataFrame:
             key = f"{predictive}.{k}" if predictive else k
             s = told.results.selective[key]  # the threshold is the same everywhere
             if known: s = found.selective[key]
+            more = with_interval(s.delta["coverage"]) if known and record else ""
             rows.append({
                 "test set": f"{name} ({found.n:,})",
                 "predictive": predictive,
@@ -517,7 +523,7 @@ def decisions_table(told: Told) -> pd.DataFrame:
                 "answers from a confidence of": "none keeps it" if s.threshold is None else f"{s.threshold:g}",
                 "answered": f"{s.coverage if known else found.answered[key]:.1%}",
                 "wrong among them": "-" if known and s.error is None else f"{s.error:.1%}" if known else "all",
-                "answers more than the MAP [95% interval]": with_interval(s.delta["coverage"]) if known and record else "",
+                "answers more than the MAP [95% interval]": more,
             })
     return pd.DataFrame(rows)
 
@@ -553,13 +559,9 @@ def outliers_table(told: Told) -> pd.DataFrame:
                     "by": s.replace("_", " "),
                     "AUROC": f"{area[s]:.4f}",
                     "gain over the MAP [95% interval]": with_interval(noticed.delta[s]) if noticed else "",
-                    **{r.title: f"{further[r.name][s]:.4f}" for r in RANKED if r.name in further},
+                    **{r.title: f"{further[r.name][s]:.4f}" for r in DETECTION if r.name in further},
                 })
     return pd.DataFrame(rows)
-
-def _who(told: Told, name: str, noticed: Noticed | Scored | Temperature | None) -> str:
-    if name == "recommended": return f"recommended: {listed([told.results.names[l] for l in noticed.layers])}"
-    return BASELINES.get(name, called(told.results, name))
 
 SOURCES = {
     "run": "this run's",
@@ -744,14 +746,15 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
 def _handed_on(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Examples are answered from the most confident down; the lower a line, the better that predictor knows which"
-        " answers to give. A marker is where its own threshold puts it, found on the validation split so that the error"
-        f" among its answers is at most {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no threshold keeps"
-        " that. On the test split the promise stands; under a shift nothing keeps it, and one sees by how much it fails."
+        " answers to give. A marker is where its own threshold puts it, found on the validation split so that the"
+        f" error among its answers is at most {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no"
+        " threshold keeps that. On the test split the promise stands; under a shift nothing keeps it, and one sees by"
+        " how much it fails."
     )
     order = (
-        "How well the examples are ordered. *AUGRC* is the chance of a wrong answer when the share that is answered is"
-        " left to a die (Traub et al. 2024); *excess AURC* is what the average error over all shares exceeds that of the"
-        " best order by; *accuracy at 90%* is that of the nine tenths a predictor is surest of."
+        "How well the examples are ordered. *AUGRC* is the chance of a wrong answer when the share that is answered"
+        " is left to a die (Traub et al. 2024); *excess AURC* is what the average error over all shares exceeds that"
+        " of the best order by; *accuracy at 90%* is that of the nine tenths a predictor is surest of."
     )
     decisions = "What the thresholds do: how much is answered, and how much of that is wrong."
     ranks = (
@@ -778,9 +781,9 @@ def _outliers(told: Told, paths: dict[str, Path]) -> list:
     )
     words = (
         "Mutual information is that between prediction and weights, logit variance that of the linearised predictive;"
-        " the MAP has neither, so both are set against its entropy. *FPR at 95%* is the share of outliers let in when 95"
-        " percent of the test examples are; *AUPR* the average precision, with the test examples or the outliers as what"
-        " is to be found."
+        " the MAP has neither, so both are set against its entropy. *FPR at 95%* is the share of outliers let in when"
+        " 95 percent of the test examples are; *AUPR* the average precision, with the test examples or the outliers as"
+        " what is to be found."
     )
     figure = _figure(paths["outliers"], "gain in AUROC by depth for every set of outliers", how)
     return _section("Noticing outliers", figure, new_markdown_cell(words), _table(outliers_table(told)))
