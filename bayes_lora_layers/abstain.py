@@ -111,7 +111,8 @@ def ranking_gains(
 ) -> dict[str, Gains]:
     "Gains of every predictor over the reference on the same resamples, by the name of each statistic."
     with_plain = np.concatenate([np.ones((1, counts.shape[1])), counts])  # the examples as they are come first
-    values = np.stack([resampled(statistics, s, with_plain) for s in (before, *after)], axis=-1)  # [s, 1 + draws, 1 + k]
+    # values are [statistics, 1 + draws, 1 + k]
+    values = np.stack([resampled(statistics, s, with_plain) for s in (before, *after)], axis=-1)
     found = {}
     for statistic, v in zip(statistics, values):
         gains = (1 if statistic.higher_is_better else -1) * (v[:, 1:] - v[:, :1])

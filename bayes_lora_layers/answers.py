@@ -50,7 +50,7 @@ class Answerer:
 def probs_of_answerers(run: Run, split: str = "validation") -> dict[str, Float[np.ndarray, "n c"]]:
     "Probabilities on a split of each predictor of a run that can answer: `ANSWERS_BY`, and single layers by number."
     found = predictors_on(run.predictions, split)
-    keys = {"recommended": "linearised.recommended", FULL: f"linearised.{FULL}", "temperature": "temperature", "map": "map"}
+    keys = {k: f"linearised.{k}" for k in ("recommended", FULL)} | {k: k for k in ("temperature", "map")}
     keys |= {str(l): f"linearised.{ALONE}{l}" for l in run.swept}
     return {by: found[k] for by, k in keys.items() if k in found}
 
@@ -93,9 +93,12 @@ def _thresholds(run: Run, by: str, risks: Sequence[float]) -> tuple[dict, dict]:
     if not risks: return {}, {}
     seen, found = probs_of_answerers(run), probs_of_answerers(run, "test")
     if by not in seen:
-        raise ValueError(f"risk={risks[0]}: by={by!r} was not tried on the validation split; expected one of {list(seen)}")
+        raise ValueError(
+            f"risk={risks[0]}: by={by!r} was not tried on the validation split; expected one of {list(seen)}"
+        )
     judged = lambda p, labels: (p.max(1), p.argmax(1) == labels.numpy())
-    validation, test = judged(seen[by], run.predictions.validation.labels), judged(found[by], run.predictions.test.labels)
+    validation = judged(seen[by], run.predictions.validation.labels)
+    test = judged(found[by], run.predictions.test.labels)
     thresholds = {risk: find_threshold(*validation, risk) for risk in risks}
     return thresholds, {k: coverage_and_error(*test, np.inf if t is None else t) for k, t in thresholds.items()}
 
@@ -106,7 +109,7 @@ def _taken_home(folder: str | Path, by: str, device: str, risks: Sequence[float]
     device = str(find_device(device))
     model = load_bayesian(folder, device=device)
     unknown = [r for r in risks if r not in model.thresholds]
-    if unknown: raise ValueError(f"risk={unknown[0]}; expected one out of {list(model.thresholds)}, which the folder knows")
+    if unknown: raise ValueError(f"risk={unknown[0]}; the folder knows thresholds for {list(model.thresholds)} only")
     on_test = {float(r): (c, float("nan") if e is None else e) for r, c, e in belongs.get("on_test", [])}
     return Answerer(name, model, str(belongs.get("task", "image")), tuple(belongs.get("text_columns", ())), on_test)
 
@@ -259,10 +262,10 @@ def export_run(
 def model_card(run: Run, answerer: Answerer) -> str:
     "README.md of an exported classifier: the Hub's metadata, then what it is and what was measured."
     c, r = run.results.config, run.results
-    metrics, public = _metrics_of(run, answerer.name), lambda name: bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()
-    results = [
-        EvalResult(PIPELINES[r.task], c.dataset, c.dataset, m, round(v, 6), metric_name=title_of(m)) for m, v in metrics.items()
-    ]
+    metrics = _metrics_of(run, answerer.name)
+    public = lambda name: bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()
+    measured = lambda m, v: EvalResult(PIPELINES[r.task], c.dataset, c.dataset, m, round(v, 6), metric_name=title_of(m))
+    results = [measured(m, v) for m, v in metrics.items()]
     data = ModelCardData(
         library_name="peft",
         pipeline_tag=PIPELINES[r.task],
@@ -291,9 +294,10 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     )
     lines = ["| on the test split | fine-tuned weights | this classifier |", "|---|---|---|"]
     lines += [f"| {title_of(m)} | {r.map[m]:.4f} | {v:.4f} |" for m, v in metrics.items() if m in r.map]
-    measured = "\n".join(lines) if metrics else "This set of layers was not predicted by itself, so nothing was measured."
+    measured = "\n".join(lines) if metrics else "This set of layers was not predicted by itself: nothing was measured."
     code = (
-        "```python\nfrom bayes_lora_layers.predict import load_bayesian\n\nmodel = load_bayesian(FOLDER)  # this folder\n"
+        "```python\nfrom bayes_lora_layers.predict import load_bayesian\n\n"
+        "model = load_bayesian(FOLDER)  # this folder\n"
         f"probs, doubt = model.with_doubt({ASKED[r.task]})\n```"
     )
     return "\n\n".join([
@@ -302,8 +306,9 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
         f" {r.classes} classes). {what} Made by bayes_lora_layers.",
         f"{measured}\n\n{counted(r.n_test, f'test {r.unit}')}; lower is better but for accuracy.",
         *_promises(answerer, r.n_validation),
-        f"## Use\n\n{code}\n\nThe probabilities are calibrated as far as the table says; `doubt` is the part of it that more"
-        " training data could remove, in nats. On data that differ from the test split neither is promised.",
+        f"## Use\n\n{code}\n\nThe probabilities are calibrated as far as the table says; `doubt` is the mutual"
+        " information between prediction and weights in nats: what more training data could settle. On data that"
+        " differ from the test split nothing of this is promised.",
     ]) + "\n"
 
 ASKED = {"image": "[picture]", "text": '["a text"]', "choice": '[{"question": "...", "choices": ["...", "..."]}]'}
@@ -312,7 +317,9 @@ def _promises(answerer: Answerer, validation: int) -> list[str]:
     said = []
     for risk, threshold in answerer.model.thresholds.items():
         if threshold is None:
-            said.append(f"- no confidence keeps the error below {100 * risk:g}%, as far as {validation:,} examples can tell")
+            said.append(
+                f"- no confidence keeps the error below {100 * risk:g}%, as far as {validation:,} examples can tell"
+            )
             continue
         coverage, error = answerer.on_test[risk]
         said.append(

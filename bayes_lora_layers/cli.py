@@ -227,7 +227,8 @@ def export(args: argparse.Namespace) -> int:
     from bayes_lora_layers.answers import export_run
     told = export_run(args.folder, args.to, args.by, args.risk)
     layers = told.model.posterior.layers
-    what = f"Bayesian in layers {', '.join(map(str, layers))}" if layers else f"temperature {told.model.temperature:.3f}"
+    chosen = ", ".join(map(str, layers))
+    what = f"Bayesian in layers {chosen}" if layers else f"temperature {told.model.temperature:.3f}"
     print(f"{Path(args.to).resolve()}: answers by {told.name} ({what}); its README.md says what was measured")
     return 0
 

@@ -692,7 +692,8 @@ def sampled_probs(
     blocks: int = 1,  # also average over this many blocks of samples, for their Monte Carlo error
 ) -> dict[str, Tensor]:
     """`logits[n,c]` at the MAP; `probs[s,n,c]`: for each subset the softmax averaged over weight samples, with the same
-    draws in every subset; `blocks[b,s,n,c]`; `mutual[s,n]`, the mutual information between prediction and weights. Raises `FloatingPointError` naming the subset."""
+    draws in every subset; `blocks[b,s,n,c]`; `mutual[s,n]`, the mutual information between prediction and weights.
+    Raises `FloatingPointError` naming the subset."""
     kept, logits = _block_inputs(classifier, x)
     shift = 0 if mean is None else mean - logits
     if not logits.isfinite().all():
@@ -804,7 +805,7 @@ class BayesianClassifier:
         """Which examples to answer so that the error among them stays below the risk; none where no threshold keeps it.
         Raises `ValueError` for a risk that no threshold was looked for."""
         if risk not in self.thresholds:
-            raise ValueError(f"risk={risk}; expected one out of {list(self.thresholds)}, for which thresholds are known")
+            raise ValueError(f"risk={risk}; thresholds are known for {list(self.thresholds)} only")
         threshold = self.thresholds[risk]
         return probs.max(1).values >= (torch.inf if threshold is None else threshold)
 

@@ -1062,7 +1062,8 @@ def _hostile_copy(run: Run, folder: str | Path) -> Path:
         made,
     )
     predictions = run.predictions.map(lambda split, part: replace(part, predicted=named(part.predicted)))
-    save_predictions(replace(predictions, sets=odd(run.predictions.sets)), made, {})
+    shifts = {HOSTILE + k: part for k, part in predictions.shifts.items()}
+    save_predictions(replace(predictions, sets=odd(run.predictions.sets), shifts=shifts), made, {})
     env = {
         **run.environment,
         **dict.fromkeys(("system", "cpu", "python", "started"), HOSTILE),

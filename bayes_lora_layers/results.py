@@ -136,7 +136,7 @@ class OnOutliers:
     temperature: Noticed
     predictives: dict[str, BySet[Noticed]]
     baselines: dict[str, Noticed]
-    further: dict[str, dict[str, float]] = field(default_factory=dict)  # of the MAP: statistics of `DETECTION`, by score
+    further: dict[str, dict[str, float]] = field(default_factory=dict)  # `DETECTION` of the MAP, by score
     answered: dict[str, float] = field(default_factory=dict)  # share let through, by the names of `predictors_on`
 
 @dataclass(frozen=True)
@@ -617,9 +617,9 @@ def evaluate(
     engine = linearised and find_engine(config, classifier)
     shared = {p for p in config.predictives if p == "sampled" or engine == "forward"}
     with_labels = ["test", *(k for k, part in predictions.shifts.items() if part.labelled)]
+    against = lambda split: reference if split == "test" else find_reference(config, predictions, split)
     splits = {
-        split: _judge_split(config, reference if split == "test" else find_reference(config, predictions, split), predictions,
-                            split, shared)
+        split: _judge_split(config, against(split), predictions, split, shared)
         for split in tqdm(with_labels, desc="intervals", unit="split")
     }
     test = splits.pop("test")
