@@ -170,7 +170,7 @@ def plot_risk_coverage(panels: Mapping[str, Mapping[str, Curve]], risk: float) -
             ax.axhline(100 * risk, color="black", lw=0.8, ls=(0, (3, 3)), label=f"allowed error, {risk:.0%}")
             for label, curve in curves.items(): _curve(ax, label, curve)
             ax.set(title=name, xlabel="answered (%)", xlim=(0, 104))
-            ax.set_ylim(0, max(ax.get_ylim()[1], 110 * risk))
+            ax.set_ylim(0, _highest(curves, risk))
         for ax in axes.flat[len(panels) :]: ax.remove()
         for ax in axes[:, 0]: ax.set_ylabel("wrong among the answered (%)")
         _legend(fig, axes.flat[: len(panels)])
@@ -184,6 +184,12 @@ def _curve(ax, label: str, curve: Curve) -> None:
     if curve.chosen:
         at, error = curve.chosen
         ax.plot(100 * at, 100 * error, MARKS[curve.kind], color=colour, ms=6, mec="white", mew=0.8, zorder=3)
+
+def _highest(curves: Mapping[str, Curve], risk: float) -> float:
+    "In percent: twice the MAP's error, or less where nothing is that high, but above the allowed error."
+    worst = {k: float(c.points[c.points.coverage >= LEAST_ANSWERED].risk.max()) for k, c in curves.items()}
+    at_map = next((float(c.points.risk.iloc[-1]) for c in curves.values() if c.kind == "map"), 1.0)
+    return 105 * max(min(max(worst.values()), 2 * at_map), 1.5 * risk)
 
 LEAST_ANSWERED = 0.02  # share of examples from which a curve is drawn
 
