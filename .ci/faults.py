@@ -461,6 +461,7 @@ def values(config, wanted, whole, scratch):
             for v in ("", "other", 1, None)
         ]
         + [("lora_dropout", v) for v in (1, -0.1, nan)]
+        + [("risk", v) for v in (0, 1, -0.1, 5, nan, "few")]
         + [("target_modules", v) for v in ([], [1], "q", [""])]
     )
     wrong += [("structure", v) for v in ("os.path", "a b:c", "x:", ":y", "x:y:z", "x:y()", "../x:y")] + [

@@ -180,10 +180,11 @@ def _curve(ax, label: str, curve: Curve) -> None:
     colour = COLOURS.get(curve.kind, "black")
     few = curve.points[curve.points.coverage >= LEAST_ANSWERED]  # the first few examples say nothing
     width = 2.4 if curve.kind == "map" else 1.4
-    ax.plot(100 * few.coverage, 100 * few.risk, color=colour, ls=LINES[curve.kind], lw=width, label=label)
-    if curve.chosen:
-        at, error = curve.chosen
-        ax.plot(100 * at, 100 * error, MARKS[curve.kind], color=colour, ms=6, mec="white", mew=0.8, zorder=3)
+    ax.plot(100 * few.coverage, 100 * few.risk, color=colour, ls=LINES[curve.kind], lw=width)
+    at, error = curve.chosen or (np.nan, np.nan)
+    ax.plot(100 * at, 100 * error, MARKS[curve.kind], color=colour, ms=7, mec="black", mew=0.6, zorder=3)
+    mark = {"marker": MARKS[curve.kind], "mec": "black", "mew": 0.6}
+    ax.plot([], [], color=colour, ls=LINES[curve.kind], lw=width, label=label, **mark)  # both, for the legend
 
 def _highest(curves: Mapping[str, Curve], risk: float) -> float:
     "In percent: twice the MAP's error, or less where nothing is that high, but above the allowed error."

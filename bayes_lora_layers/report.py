@@ -746,10 +746,10 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
 def _handed_on(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Examples are answered from the most confident down; the lower a line, the better that predictor knows which"
-        " answers to give, and one that leaves at the top is worse than twice the MAP. A marker is where its own threshold puts it, found on the validation split so that the"
-        f" error among its answers is at most {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no"
-        " threshold keeps that. On the test split the promise stands; under a shift nothing keeps it, and one sees by"
-        " how much it fails."
+        " answers to give, and one that leaves at the top is worse than twice the MAP. A marker is where its own"
+        " threshold puts it, found on the validation split so that the error among its answers is at most"
+        f" {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no threshold keeps that. On the test split the"
+        " promise stands; under a shift nothing keeps it, and one sees by how much it fails."
     )
     order = (
         "How well the examples are ordered. *AUGRC* is the chance of a wrong answer when the share that is answered"
