@@ -107,7 +107,7 @@ class Selective:
     coverage: float  # share that is answered, 0 without a threshold
     error: float | None  # among what is answered; None when that is nothing
     metrics: dict[str, float]  # accuracy at each of `COVERAGES`, excess AURC; of a shift, AUGRC with the test split
-    delta: Delta  # gains over the MAP in them and in coverage, each with its own threshold
+    delta: Delta  # gains over the MAP in them and in coverage; without the Monte Carlo error of shared samples
 
 @dataclass(frozen=True)
 class OnSplit:
