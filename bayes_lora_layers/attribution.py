@@ -293,9 +293,10 @@ def compare(
     predictive: str = "linearised",
     metric: str = "",  # empty for that of the first run
     names: Sequence[str] | None = None,  # of the runs; by default their folders' names
+    split: str = "test",  # or the name of a shift that every run has
 ) -> Comparison:
-    """Gains and rankings of finished runs. Raises `ValueError` for fewer than two runs, or runs without a layer or
-    predictive in common."""
+    """Gains and rankings of finished runs on one test set. Raises `ValueError` for fewer than two runs, or runs without
+    a layer, predictive, test set or metric in common."""
     if len(folders) < 2: raise ValueError(f"folders={list(map(str, folders))}; expected at least two finished runs")
     results = [read_run(f).results for f in folders]
     names = list(names) if names else [Path(f).name for f in folders]
@@ -305,7 +306,11 @@ def compare(
             raise ValueError(
                 f"predictive={predictive!r}: {f} has {list(r.predictives)}; expected one that every run has"
             )
-    return _compared(dict(zip(names, results)), predictive, metric or results[0].config.metric)
+        if split not in r.splits: raise ValueError(f"split={split!r}: {f} has {list(r.splits)}")
+        known = set.intersection(*(set(s.delta) for s in r.predictives[predictive].alone.values()))
+        if metric and metric not in known: raise ValueError(f"metric={metric!r}: {f} has {sorted(known)}")
+    on_split = [r.on(split) for r in results]
+    return _compared(dict(zip(names, on_split)), predictive, metric or results[0].config.metric)
 
 def compare_splits(
     results: Results,
@@ -315,7 +320,6 @@ def compare_splits(
     "Gains and rankings of one run on its test split and on each shift that has labels."
     found = {split: results.on(split) for split in results.splits}
     return _compared(found, predictive, metric or results.config.metric)
-
 
 # %% ../nbs/10_attribution.ipynb #549f0f40
 def _compared(results: Mapping[str, Results], predictive: str, metric: str) -> Comparison:
