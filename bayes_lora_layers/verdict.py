@@ -460,10 +460,10 @@ def _cost(q: _Question, costs) -> str:
     )
 
 def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
-    t, folder = q.results.temperature, q.results.config.output_dir
+    t = q.results.temperature
     divide = f"divide all logits by {t.value:.2f}"
     if verdict.kind == "layers":
-        ask = f"`bayes-lora-layers predict {folder} DATA --by recommended`"
+        ask = "`bayes-lora-layers predict RUN DATA --by recommended` (RUN is the folder of this run)"
         how = ask if q.predictive == "linearised" else "`sampled_probs` in Python"
         if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
         return (
