@@ -164,7 +164,7 @@ def plot_risk_coverage(panels: Mapping[str, Mapping[str, Curve]], risk: float) -
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with style():
-        size = (max(3.6 * columns, 4.6), 0.7 + 2.6 * rows)
+        size = (max(3.6 * columns, 7.2), 1.2 + 2.6 * rows)
         fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         for ax, (name, curves) in zip(axes.flat, panels.items()):
             ax.axhline(100 * risk, color="black", lw=0.8, ls=(0, (3, 3)), label=f"allowed error, {risk:.0%}")
