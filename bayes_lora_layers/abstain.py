@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DRAWS', 'aupr_in', 'aupr_out', 'THRESHOLDS', 'MISTAKEN', 'risk_coverage', 'RankStatistic', 'resampled', 'accuracy_at',
-           'fpr_at', 'ranking_gains', 'find_threshold', 'coverage_and_error']
+           'fpr_at', 'ranking_gains', 'find_threshold', 'is_answered', 'coverage_and_error']
 
 # %% ../nbs/02_abstain.ipynb #09483198
 from collections.abc import Callable, Sequence
@@ -136,9 +136,16 @@ def find_threshold(
     kept = [t for t, p in zip(THRESHOLDS, p_values) if p <= MISTAKEN / len(THRESHOLDS)]
     return min(kept, default=None)
 
+def is_answered(
+    confidence: Float[np.ndarray, "n"],
+    threshold: float | None,  # from `find_threshold`; None answers nothing
+) -> Bool[np.ndarray, "n"]:
+    "Which examples a threshold answers."
+    return confidence >= (np.inf if threshold is None else threshold)
+
 def coverage_and_error(
-    confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], threshold: float
+    confidence: Float[np.ndarray, "n"], correct: Bool[np.ndarray, "n"], threshold: float | None
 ) -> tuple[float, float]:
     "Share of examples that are answered, and the error among them (not a number when there are none)."
-    answered = confidence >= threshold
+    answered = is_answered(confidence, threshold)
     return float(answered.mean()), float((~correct[answered]).mean()) if answered.any() else float("nan")

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from .abstain import coverage_and_error, find_threshold
 from .config import find_device
 from .data import Columns, as_rgb, find_columns, offered, read_source
-from .files import counted, digest, or_none, plain, read_json, say, write_json
+from .files import Damaged, counted, digest, or_none, plain, read_json, say, write_json
 from .laplace import restrict
 from .metrics import nll, title_of
 from .model import adapter_fingerprint
@@ -100,7 +100,7 @@ def _thresholds(run: Run, by: str, risks: Sequence[float]) -> tuple[dict, dict]:
     validation = judged(seen[by], run.predictions.validation.labels)
     test = judged(found[by], run.predictions.test.labels)
     thresholds = {risk: find_threshold(*validation, risk) for risk in risks}
-    return thresholds, {k: coverage_and_error(*test, np.inf if t is None else t) for k, t in thresholds.items()}
+    return thresholds, {k: coverage_and_error(*test, t) for k, t in thresholds.items()}
 
 def _taken_home(folder: str | Path, by: str, device: str, risks: Sequence[float]) -> Answerer:
     belongs = read_belongs(folder)
@@ -110,7 +110,10 @@ def _taken_home(folder: str | Path, by: str, device: str, risks: Sequence[float]
     model = load_bayesian(folder, device=device)
     unknown = [r for r in risks if r not in model.thresholds]
     if unknown: raise ValueError(f"risk={unknown[0]}; the folder knows thresholds for {list(model.thresholds)} only")
-    on_test = {float(r): (c, float("nan") if e is None else e) for r, c, e in belongs.get("on_test", [])}
+    error = lambda e: float("nan") if e is None else float(e)
+    try: on_test = {float(r): (float(c), error(e)) for r, c, e in belongs.get("on_test", [])}
+    except (TypeError, ValueError) as e:
+        raise Damaged(f"{Path(folder) / 'bayesian.json'} is damaged (on_test: {e})") from None
     return Answerer(name, model, str(belongs.get("task", "image")), tuple(belongs.get("text_columns", ())), on_test)
 
 # %% ../nbs/13_answers.ipynb #4720a25b
@@ -263,21 +266,27 @@ def model_card(run: Run, answerer: Answerer) -> str:
     "README.md of an exported classifier: the Hub's metadata, then what it is and what was measured."
     c, r = run.results.config, run.results
     metrics = _metrics_of(run, answerer.name)
-    public = lambda name: bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()
-    measured = lambda m, v: EvalResult(PIPELINES[r.task], c.dataset, c.dataset, m, round(v, 6), metric_name=title_of(m))
+    data = _shown(c.dataset)
+    measured = lambda m, v: EvalResult(PIPELINES[r.task], data, data, m, round(v, 6), metric_name=title_of(m))
     results = [measured(m, v) for m, v in metrics.items()]
-    data = ModelCardData(
+    front = ModelCardData(
         library_name="peft",
         pipeline_tag=PIPELINES[r.task],
         tags=TAGS,
-        base_model=c.model if public(c.model) else None,
-        datasets=[c.dataset] if public(c.dataset) else None,
+        base_model=c.model if _public(c.model) else None,
+        datasets=[c.dataset] if _public(c.dataset) else None,
         model_name="bayes-lora-layers" if results else None,
         eval_results=results or None,
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_card_text(run, answerer, metrics)}"
+    return f"---\n{front.to_yaml()}\n---\n\n{_card_text(run, answerer, metrics)}"
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+def _public(name: str) -> bool: return bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()
+
+def _shown(name: str) -> str:
+    "A Hub name, or the last part of a path: where a folder lies is nobody's business."
+    return name if _public(name) else Path(name).name
 
 def _metrics_of(run: Run, by: str) -> dict[str, float]:
     "On the test split; empty for a set of layers that was not predicted by itself."
@@ -288,7 +297,7 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     r, c, model = run.results, run.results.config, answerer.model
     layers = ", ".join(str(r.names[l]) for l in model.posterior.layers)
     what = (
-        f"Bayesian in layers {layers} ({c.structure} Laplace approximation, linearised predictive)."
+        f"Bayesian in layers {layers} ({plain(c.structure)} Laplace approximation, linearised predictive)."
         if layers
         else f"At its fine-tuned weights, with logits divided by a temperature of {model.temperature:.3f}."
     )
@@ -302,8 +311,8 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     )
     return "\n\n".join([
         "# A classifier that knows when to doubt",
-        f"LoRA of rank {c.rank} on {plain(c.model)}, trained on {plain(c.dataset)} ({r.n_train:,} examples,"
-        f" {r.classes} classes). {what} Made by bayes_lora_layers.",
+        f"LoRA of rank {c.rank} on {plain(_shown(c.model))}, trained on {plain(_shown(c.dataset))}"
+        f" ({r.n_train:,} examples, {r.classes} classes). {what} Made by bayes_lora_layers.",
         f"{measured}\n\n{counted(r.n_test, f'test {r.unit}')}; lower is better but for accuracy.",
         *_promises(answerer, r.n_validation),
         f"## Use\n\n{code}\n\nThe probabilities are calibrated as far as the table says; `doubt` is the mutual"

@@ -236,10 +236,10 @@ def predict(args: argparse.Namespace) -> int:
     "Answer new examples by a finished run."
     from bayes_lora_layers.answers import answer_file
     told = answer_file(args.folder, args.data, args.output, args.risk, args.by, args.device)
-    print(f"{told.path.resolve()}: {told.examples:,} examples, answered by {told.by}")
+    print(f"{told.path.resolve()}: {told.examples:,} examples, answered by {printable(told.by)}")
     if told.problems: print(f"{told.problems:,} could not be read; the column 'problem' says why")
     if told.threshold is not None:
-        answered, wrong = told.on_test
+        answered, wrong = told.on_test or (float("nan"), float("nan"))
         on_test = f"{answered:.1%}" + ("" if wrong != wrong else f", {wrong:.1%} of them wrong")
         print(
             f"answered from a confidence of {told.threshold:g} on; {told.abstained:,} are handed on. On the run's test"

@@ -328,22 +328,16 @@ def auroc(
     return auroc_metric.of(Scores(certainty, accepted.astype(float), certainty, certainty))
 
 # %% ../nbs/00_metrics.ipynb #cdc981aa
-def _from_above(s: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Examples from the most confident down, the share at least as confident as each, and where that tie group ends."
-    order = np.argsort(-s.confidence, kind="stable")
-    down = s.confidence[order]
-    ends = np.searchsorted(-down, -down, side="right")  # examples at least as confident
-    return order, ends / len(down), ends - 1
-
 def _selective_risks(s: Scores) -> Float[np.ndarray, "n 1"]:
     "Contributions to the AURC: an example is a threshold, and a part of the risk at every threshold below it."
-    n, wrong = len(s.correct), 1 - s.correct
-    order, coverage, end = _from_above(s)
-    risk = wrong[order].cumsum()[end] / n / coverage  # at each example as the threshold
-    starts = np.searchsorted(-s.confidence[order], -s.confidence[order], side="left")
-    below = lambda v: (v.sum() - v.cumsum() + v)[starts] / n  # over thresholds that accept the example
+    order, n = np.argsort(-s.confidence, kind="stable"), len(s.correct)
+    doubt, wrong = -s.confidence[order], 1 - s.correct[order]  # from the most confident down
+    first, last = (np.searchsorted(doubt, doubt, side) for side in ("left", "right"))  # of those as confident
+    coverage = last / n
+    risk = wrong.cumsum()[last - 1] / last  # at each example as the threshold
+    below = lambda v: (v.sum() - v.cumsum() + v)[first] / n  # over thresholds that accept the example
     out = np.empty(n)
-    out[order] = risk + wrong[order] * below(1 / coverage) - below(risk / coverage)
+    out[order] = risk + wrong * below(1 / coverage) - below(risk / coverage)
     return out[:, None]
 
 def _generalised_risks(s: Scores) -> Float[np.ndarray, "n 1"]:

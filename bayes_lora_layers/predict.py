@@ -35,7 +35,7 @@ from bayes_lora_layers.curvature import (
     weight_jacobian,
 )
 from .inputs import Batch, Inputs, process, task_of, trial_inputs
-from .files import read_json, seal, write_atomically, write_json
+from .files import Damaged, read_json, seal, write_atomically, write_json
 from .laplace import Posterior, load_posterior, sample_deviations, save_posterior, with_prior
 from bayes_lora_layers.model import (
     LINEAR,
@@ -855,10 +855,12 @@ def load_bayesian(
     classifier = load_adapter(*load_base(model or belongs["model"], classes, **how), classes, folder)
     classifier.network.to(device)
     posterior = load_posterior(folder / "posterior.safetensors", classifier)
-    thresholds = {float(risk): t if t is None else float(t) for risk, t in belongs.get("thresholds", [])}
-    return BayesianClassifier(
-        classifier, posterior, temperature=float(belongs.get("temperature", 1.0)), thresholds=thresholds
-    )
+    try:
+        temperature = float(belongs.get("temperature", 1.0))
+        thresholds = {float(risk): t if t is None else float(t) for risk, t in belongs.get("thresholds", [])}
+    except (TypeError, ValueError) as e:
+        raise Damaged(f"{folder / 'bayesian.json'} is damaged (temperature or thresholds: {e})") from None
+    return BayesianClassifier(classifier, posterior, temperature=temperature, thresholds=thresholds)
 
 def read_belongs(folder: str | Path) -> dict:
     "`bayesian.json` of a saved classifier. Raises `ValueError` when the folder holds none."

@@ -22,7 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from .abstain import accuracy_at, aupr_in, aupr_out, find_threshold, fpr_at, ranking_gains
+from bayes_lora_layers.abstain import (
+    accuracy_at, aupr_in, aupr_out, coverage_and_error, find_threshold, fpr_at, is_answered, ranking_gains,
+)
 from .data import UNITS
 from .config import Config, config_from, identity
 from .files import Damaged, or_none, read_json, write_json
@@ -556,15 +558,13 @@ def answered_outliers(config: Config, predictions: Predictions, split: str) -> d
     "Share of the outliers that each predictor answers."
     thresholds = find_thresholds(config, predictions)
     probs = predictors_on(predictions, split)
-    return {k: float((p.max(1) >= _or_never(thresholds[k])).mean()) for k, p in probs.items()}
-
-def _or_never(threshold: float | None) -> float: return np.inf if threshold is None else threshold
+    return {k: float(is_answered(p.max(1), thresholds[k]).mean()) for k, p in probs.items()}
 
 def judge_selective(config: Config, predictions: Predictions, split: str) -> dict[str, Selective]:
     "Every predictor on a test set that has labels."
     labels, thresholds = predictions[split].labels.numpy(), find_thresholds(config, predictions)
     scores = {k: score(p, labels) for k, p in predictors_on(predictions, split).items()}
-    answered = {k: s.confidence >= _or_never(thresholds[k]) for k, s in scores.items()}
+    answered = {k: is_answered(s.confidence, thresholds[k]) for k, s in scores.items()}
     counts = resample_counts(len(labels), config.bootstrap, config.seed, labels)
     def gains(of, of_each): return of(of_each["map"], list(of_each.values()))
     paired = lambda metric, counts: lambda before, after: paired_gains(metric, before, after, counts)
@@ -580,16 +580,11 @@ def judge_selective(config: Config, predictions: Predictions, split: str) -> dic
         found["augrc_with_test"] = gains(paired(augrc, drawn), both)
         for k, s in both.items(): metrics[k]["augrc_with_test"] = augrc.of(s)
     ends = {k: g.intervals() for k, g in found.items()}
-    return {
-        k: Selective(
-            thresholds[k],
-            float(answered[k].mean()),
-            float(1 - s.correct[answered[k]].mean()) if answered[k].any() else None,
-            metrics[k],
-            {m: intervals[i] for m, intervals in ends.items()},
-        )
-        for i, (k, s) in enumerate(scores.items())
-    }
+    def one(i, k, s):
+        coverage, error = coverage_and_error(s.confidence, s.correct > 0, thresholds[k])
+        delta = {m: intervals[i] for m, intervals in ends.items()}
+        return Selective(thresholds[k], coverage, error if coverage else None, metrics[k], delta)
+    return {k: one(i, k, s) for i, (k, s) in enumerate(scores.items())}
 
 def _with_test(
     config: Config, predictions: Predictions, scores: dict[str, Scores]
