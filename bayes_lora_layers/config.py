@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT', 'SIZE', 'TEXT', 'OPTIONAL', 'CONSTRAINTS',
-           'BETWEEN', 'CHANGEABLE', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several', 'check_config',
-           'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity', 'core',
-           'read_config', 'check_place', 'check_folder', 'claim_folder', 'describe_machine', 'timed',
-           'add_to_environment', 'hold', 'find_device', 'pass_dtype', 'emulated']
+           'BETWEEN', 'CHANGEABLE', 'STAGES', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several',
+           'check_config', 'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity',
+           'core', 'read_until', 'read_config', 'check_place', 'check_folder', 'claim_folder', 'describe_machine',
+           'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device', 'pass_dtype', 'emulated']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -375,6 +375,24 @@ def core(config: Config) -> dict:
     "The parameters that a finished run cannot change."
     return {k: v for k, v in identity(config).items() if k not in CHANGEABLE}
 
+STAGES = {  # what a run makes, in order -> parameters that are read there first; the MAP is made from all others
+    "map": (),
+    "curvature": ("structure", "curvature", "curvature_samples", "kfac"),
+    "posterior": ("laplace_prior_precision", "link_draws"),
+    "predictions": (
+        "test_size", "shifts", "test_noise", "prior_grid", "predictives", "samples", "subsets", "players", "bins",
+        "metric", "bootstrap", "smallest_gain", "risk", "answer", "baselines", "ensemble_size", "sampled_parts",
+        "layers", "groups", "engine",
+    ),
+}
+
+def read_until(config: Config, stage: str) -> dict:
+    """The parameters that what a stage makes depends on. Two configurations that agree in them may share it: an adapter,
+    say, whatever is predicted with it. A parameter that `STAGES` does not name is never shared over."""
+    stages = list(STAGES)
+    later = {name for s in stages[stages.index(stage) + 1 :] for name in STAGES[s]}
+    return {k: v for k, v in identity(config).items() if k not in later}
+
 def read_config(path: str | Path) -> dict:
     "Parameters of a YAML file. Raises `Damaged` naming a file that holds none."
     try:
@@ -487,18 +505,19 @@ def add_to_environment(folder: Path, **values) -> None:
 
 # %% ../nbs/07_config.ipynb #f71a6523
 @contextmanager
-def hold(output_dir: str):
+def hold(
+    output_dir: str,
+    named: str = "output_dir",  # what messages call it
+):
     "Within, this process alone writes the folder. Raises `ValueError` naming the process that holds it."
     folder = Path(output_dir)
     fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
-    try: lock.acquire(timeout=0)
+    try: lock.acquire(timeout=0.5)  # somebody may only be asking who holds it
     except Timeout:
-        try: holder = str(json.loads((folder / ".lock.json").read_text())["holder"])[:200]
-        except (OSError, ValueError, KeyError, TypeError): holder = "another process"
         expected = "a folder of its own, or to wait until that run has ended"
-        raise ValueError(f"output_dir={output_dir!r} is being written by {holder}; expected {expected}") from None
+        raise ValueError(f"{named}={output_dir!r} is being written by {_holder(folder)}; expected {expected}") from None
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         text = json.dumps({"holder": f"process {os.getpid()} on {socket.gethostname()}, since {since}"})
@@ -509,6 +528,21 @@ def hold(output_dir: str):
         # a run that was refused leaves nothing
         if fresh and all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+def holder_of(output_dir: str) -> str:
+    "Who writes a folder now; empty when nobody does. A process that has ended holds none, whatever it left behind."
+    folder = Path(output_dir)
+    if not (folder / ".lock").exists(): return ""
+    lock = FileLock(folder / ".lock")
+    try: lock.acquire(timeout=0)
+    except Timeout: return _holder(folder)
+    except OSError: return ""  # a folder that may only be read
+    lock.release()
+    return ""
+
+def _holder(folder: Path) -> str:
+    try: return str(json.loads((folder / ".lock.json").read_text())["holder"])[:200]
+    except (OSError, ValueError, KeyError, TypeError): return "another process"
 
 # %% ../nbs/07_config.ipynb #c3d7f9d0
 def find_device(name: str) -> torch.device:

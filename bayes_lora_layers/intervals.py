@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST_SPREAD', 'Interval', 'Population', 'simulated_population', 'resample_counts', 'proportion_error',
            'plausible_gaps', 'Gains', 'paired_gains', 'bootstrap_difference', 'Pooled', 'pooled', 'concordance',
-           'reliability']
+           'reliability', 'VarianceShares', 'variance_shares']
 
 # %% ../nbs/01_intervals.ipynb #21a2f2ee
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
-from scipy.stats import chi2, norm, rankdata, t as student
+from scipy.stats import chi2, f, norm, rankdata, t as student
 
 from .metrics import Array, Metric, Scores, score
 
@@ -378,3 +378,35 @@ def reliability(
     "Share of the variance between layers that is not noise, between 0 and 1."
     spread = np.var(gains, ddof=1)
     return float(np.clip(1 - np.mean(np.square(errors)) / spread, 0, 1)) if spread > 0 else 0.0
+
+# %% ../nbs/01_intervals.ipynb #6d07329e
+@dataclass(frozen=True)
+class VarianceShares:
+    "What the variance of gains over layers and seeds is made of; the three add up to one."
+    layer: Interval
+    seed: float
+    rest: float  # layer by seed, and noise
+
+def variance_shares(
+    gains: Float[np.ndarray, "l k"],  # a row for each layer, a column for each seed
+    level: float = 0.95,
+) -> VarianceShares:
+    "Shares of layer, seed and rest. Raises `ValueError` for fewer than two layers or seeds, or gains that are all one."
+    x = np.asarray(gains, float)
+    if x.ndim != 2 or min(x.shape) < 2:
+        raise ValueError(f"gains has shape {x.shape}; expected [layers, seeds] with at least two of each")
+    (n, k), rows, columns = x.shape, x.mean(1), x.mean(0)
+    of_rows, of_columns = k * rows.var(ddof=1), n * columns.var(ddof=1)  # mean squares
+    rest = ((x - rows[:, None] - columns + x.mean()) ** 2).sum() / ((n - 1) * (k - 1))
+    total = of_rows + (k - 1) * rest + k * (of_columns - rest) / n
+    if not total > 0: raise ValueError("gains are all the same; expected some that differ")
+    icc = (of_rows - rest) / total
+    seed = k * (of_columns - rest) / n / total
+    a, b = k * icc / n, (1 - icc) + k * icc * (n - 1) / n  # both times 1 - icc, which may be zero
+    spread = (a * of_columns) ** 2 / (k - 1) + (b * rest) ** 2 / ((n - 1) * (k - 1))
+    freedom = (a * of_columns + b * rest) ** 2 / max(spread, np.finfo(float).tiny)
+    up, down = (f.ppf((1 + level) / 2, *d) for d in ((n - 1, freedom), (freedom, n - 1)))
+    others = k * of_columns + (k * n - k - n) * rest
+    low, high = n * (of_rows - up * rest) / (up * others + n * of_rows), n * (down * of_rows - rest) / (others + n * down * of_rows)
+    inside = lambda v: float(np.clip(v, 0, 1))
+    return VarianceShares(Interval(inside(icc), inside(low), inside(high)), inside(seed), inside(1 - icc - seed))

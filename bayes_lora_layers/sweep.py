@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'BATCHES', 'LONGEST', 'CALLS', 'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup',
-           'prepare', 'base_of', 'adapted', 'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map',
-           'validation_prior', 'fit_posterior', 'posterior_digest', 'predict_baselines', 'head_probs',
-           'ensemble_member', 'predict', 'answer_costs', 'measured_call', 'most_doubted', 'show_examples', 'run_sweep',
-           'open_run']
+           'prepare', 'digests_of', 'base_of', 'adapted', 'named_sets', 'find_classifier', 'say_duplicates', 'say_cut',
+           'train_map', 'validation_prior', 'fit_posterior', 'fit_curvature', 'choose_prior', 'posterior_digest',
+           'predict_baselines', 'head_probs', 'ensemble_member', 'predict', 'answer_costs', 'measured_call',
+           'most_doubted', 'show_examples', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
+import json
 import os
 import shutil
 import time
@@ -24,8 +25,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold, pass_dtype,
-    read_config, timed,
+    STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold,
+    pass_dtype, read_config, read_until, timed,
 )
 from .curvature import head_features, head_weight, rows_per_pass
 from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
@@ -57,6 +58,7 @@ from bayes_lora_layers.laplace import (
     load_posterior,
     restrict,
     save_posterior,
+    with_prior,
 )
 from bayes_lora_layers.model import (
     Classifier,
@@ -97,7 +99,7 @@ class Setup:
     classifier: Classifier
     sets: BySet[LayerSet]
     trained: bool  # whether the classifier is at its MAP already
-    made_from: dict[str, str]  # digests of the configuration, the data and the base model
+    made_from: dict[str, dict[str, str]]  # stage of `STAGES` -> digests of parameters, data and base model
     shifts: dict[str, str] = field(default_factory=dict)  # digest of each
 
     def examples(self, split: str) -> Examples:
@@ -130,17 +132,24 @@ def prepare(config: Config) -> Setup:
             base = base_of(config, str(pretrain_tiny_vit(folder / "pretrained", config.seed)), data.classes)
     say_duplicates(found)
     if data.task != "image": say_cut(data, base[1])
-    made_from = {
-        "configuration": digest(core(config)),
-        "data": digest({k: found["digests"][k] for k in ("train", "validation", "test")}),
-        "base model": model_fingerprint(base[0]),
-    }
-    classifier, trained = find_classifier(config, base, data.classes, made_from)
+    made_from = digests_of(config, found["digests"], model_fingerprint(base[0]))
+    classifier, trained = find_classifier(config, base, data.classes, made_from["map"])
     sets = named_sets(config, classifier)
     claim_folder(config, device)
     classifier.network.to(device)
     shifts = {k: found["digests"][k] for k in data.shifts}
     return Setup(config, folder, device, data, classifier, sets, trained, made_from, shifts)
+
+def digests_of(config: Config, data: dict[str, str], base_model: str) -> dict[str, dict[str, str]]:
+    "What each stage is made from, as digests; `data` has that of every split."
+    splits = lambda stage: ("train", "validation", "test") if stage == "predictions" else ("train", "validation")
+    parameters = lambda stage: core(config) if stage == "predictions" else read_until(config, stage)
+    of = lambda stage: {
+        "configuration": digest(parameters(stage)),
+        "data": digest({k: data[k] for k in splits(stage)}),
+        "base model": base_model,
+    }
+    return {stage: of(stage) for stage in STAGES}
 
 def base_of(config: Config, model: str, classes: tuple[str, ...], task: str = "image") -> tuple:
     "The pretrained network of a configuration, from a name or folder, and its processor."
@@ -189,15 +198,15 @@ def say_cut(data: Splits, processor: TextProcessor | QuestionProcessor) -> None:
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     if setup.trained: return setup.classifier
-    c, own = setup.config, setup.folder / "adapter"
+    c, own, made_from = setup.config, setup.folder / "adapter", setup.made_from["map"]
     mixed = pass_dtype(c.precision, setup.device) == torch.bfloat16
     with timed(setup.folder, "training"):
         classifier = fine_tune(
             setup.classifier, setup.examples("train"), setup.examples("validation"), setup.folder,
-            c.epochs, c.batch_size, c.learning_rate, c.prior_precision, c.seed, mixed, c.checkpoint, setup.made_from,
+            c.epochs, c.batch_size, c.learning_rate, c.prior_precision, c.seed, mixed, c.checkpoint, made_from,
         )
         shutil.rmtree(own, ignore_errors=True)
-        save_adapter(classifier, own, setup.made_from)
+        save_adapter(classifier, own, made_from)
     return classifier
 
 # %% ../nbs/09_sweep.ipynb #69452d03
@@ -225,37 +234,50 @@ def validation_prior(
 FIT_BATCH = 128  # examples read together; how many pass together is up to the memory budget
 
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
-    "The posterior under the chosen prior, fitted once and read from `posterior.safetensors` afterwards."
-    c, path = setup.config, setup.folder / "posterior.safetensors"
-    made_from = {**setup.made_from, "adapter": adapter_fingerprint(classifier)}
-    before = or_none(lambda: load_posterior(path, classifier, made_from))
-    if before: return before
+    """The posterior under the chosen prior, read from `posterior.safetensors` or made. Where the file differs in the
+    prior alone, only that is found anew."""
+    path, adapter = setup.folder / "posterior.safetensors", adapter_fingerprint(classifier)
+    made_from = {
+        **setup.made_from["curvature"],
+        "prior": setup.made_from["posterior"]["configuration"],
+        "adapter": adapter,
+    }
+    curvature = {k: v for k, v in made_from.items() if k != "prior"}
+    fitted = or_none(lambda: load_posterior(path, classifier, curvature))
+    if fitted and json.loads(read_tensors(path)[1]["made_from"]) == made_from: return fitted
     with timed(setup.folder, "posterior"):
-        data = setup.examples("train")
-        la = fit_laplace(
-            classifier,
-            batches(data, FIT_BATCH, data.order),
-            c.structure,
-            c.curvature,
-            c.curvature_samples,
-            approximation=c.kfac,
-            seed=c.seed,
-            progress=not os.environ.get("TQDM_DISABLE"),
-            precision=pass_dtype(c.precision, setup.device),
-            memory_budget=c.memory_budget,
-        )
-        optima = {
-            rule: evidence_prior(la, classifier, per_layer=rule == "evidence-per-layer")
-            for rule in ("evidence", "evidence-per-layer")
-        }
-        prior = optima.get(c.laplace_prior_precision, c.laplace_prior_precision)
-        if prior == "validation":
-            prior = validation_prior(
-                c, classifier, freeze(la, classifier, 1.0), setup.examples("validation"), setup.device
-            )
-        save_posterior(replace(freeze(la, classifier, prior), optima=optima), path, made_from)
+        fitted = fitted or fit_curvature(setup, classifier)
+        save_posterior(with_prior(fitted, choose_prior(setup, classifier, fitted)), path, made_from)
     # also now: tensors that lie elsewhere in memory can differ in the last bit of a product
     return load_posterior(path, classifier, made_from)
+
+def fit_curvature(setup: Setup, classifier: Classifier) -> Posterior:
+    "The posterior under a prior precision of 1, with those that maximise the evidence beside it."
+    c, data = setup.config, setup.examples("train")
+    la = fit_laplace(
+        classifier,
+        batches(data, FIT_BATCH, data.order),
+        c.structure,
+        c.curvature,
+        c.curvature_samples,
+        approximation=c.kfac,
+        seed=c.seed,
+        progress=not os.environ.get("TQDM_DISABLE"),
+        precision=pass_dtype(c.precision, setup.device),
+        memory_budget=c.memory_budget,
+    )
+    optima = {
+        rule: evidence_prior(la, classifier, per_layer=rule == "evidence-per-layer")
+        for rule in ("evidence", "evidence-per-layer")
+    }
+    return replace(freeze(la, classifier, 1.0), optima=optima)
+
+def choose_prior(setup: Setup, classifier: Classifier, fitted: Posterior) -> float | dict[int, float]:
+    "The prior precision that the configuration asks for."
+    c = setup.config
+    if c.laplace_prior_precision != "validation":
+        return fitted.optima.get(c.laplace_prior_precision, c.laplace_prior_precision)
+    return validation_prior(c, classifier, fitted, setup.examples("validation"), setup.device)
 
 def posterior_digest(posterior: Posterior) -> str:
     "SHA-256 of everything that predictions take from a posterior."
@@ -309,12 +331,12 @@ def ensemble_member(setup: Setup, i: int) -> Classifier:
     c = replace(setup.config, seed=setup.config.seed + i)
     model = str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model
     base = base_of(c, model, classes, setup.data.task)
-    made_from = {**setup.made_from, "configuration": digest(core(c))}
+    made_from = {**setup.made_from["map"], "configuration": digest(read_until(c, "map"))}
     if or_none(lambda: check_seal(folder / "adapter", made_from)):
         return load_adapter(*base, classes, folder / "adapter", made_from)
     fresh = adapted(c, base, classes)
     fresh.network.to(setup.device)
-    return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from=made_from))
+    return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from={"map": made_from}))
 
 # %% ../nbs/09_sweep.ipynb #b52c81ca
 def _add(probs: dict[str, dict[str, Tensor]], name: str, by_split: dict[str, Tensor]) -> None:
@@ -325,7 +347,7 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
     "All predictions of a run, from its two files or through `partial/`."
     c, partial = setup.config, setup.folder / "partial"
     made_from = {
-        **setup.made_from,
+        **setup.made_from["predictions"],
         "adapter": adapter_fingerprint(classifier),
         "posterior": posterior_digest(posterior),
     }
