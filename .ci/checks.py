@@ -105,6 +105,7 @@ def parameters():
     "The papermill cell, the Config dataclass and the configurations agree on names and defaults."
     import dataclasses, yaml
     from bayes_lora_layers.config import Config, config_from
+    from bayes_lora_layers.study import read_study
 
     cell = next(
         "".join(c["source"])
@@ -119,7 +120,8 @@ def parameters():
     if list(given) != [f.name for f in dataclasses.fields(Config)]:
         sys.exit("the parameters of run_sweep.ipynb and Config differ in order")
     for path in sorted((NBS / "configs").glob("*.yaml")):
-        config_from(yaml.safe_load(path.read_text()))
+        if path.name.startswith("study_"): read_study(path)
+        elif not path.name.startswith("cluster_"): config_from(yaml.safe_load(path.read_text()))
     print(f"{len(given)} parameters agree; configurations are valid")
 
 

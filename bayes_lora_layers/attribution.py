@@ -398,8 +398,7 @@ def shared_error(runs: Sequence[Run], predictive: str, metric: str, layers: Sequ
     """Mean correlation, over pairs of runs and layers, of how a gain moves when the test examples are resampled; 0 for
     runs whose test sets are not the same."""
     digest = lambda run: run.data.get("digests", {}).get("test")
-    same = all(np.array_equal(run.labels, runs[0].labels) and digest(run) == digest(runs[0]) for run in runs)
-    if not same: return 0.0
+    if not all(digest(run) and digest(run) == digest(runs[0]) for run in runs): return 0.0
     counts = resample_counts(len(runs[0].labels), SHARED_DRAWS, 0, runs[0].labels)  # the same for all runs
     def moved(run):
         scores = [run.scores(predictive).alone[l] for l in layers]

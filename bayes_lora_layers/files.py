@@ -92,9 +92,22 @@ def write_tensors(
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     told = {**(header or {}), "made_from": json.dumps(made_from or {})}
     told["sha256"] = digest([tensors_digest(tensors), told])
-    # one field: safetensors writes several in no fixed order
     metadata = {"header": json.dumps(told), **({"format": "pt"} if torch_format else {})}
-    write_atomically(path, lambda p: save_file(tensors, p, metadata=metadata))
+    def write(p):
+        save_file(tensors, p, metadata=metadata)
+        _order_fields(p)
+    write_atomically(path, write)
+
+def _order_fields(path: Path) -> None:
+    "Put the fields of a safetensors file in order: several of them are written in any."
+    with open(path, "r+b") as f:
+        size = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > size: return  # written by a version that escapes otherwise; the file is sound as it is
+        f.seek(8)
+        f.write(text.ljust(size))
 
 # %% ../nbs/00_files.ipynb #6aca4998
 def read_tensors(

@@ -1,0 +1,191 @@
+"""A study on real Ray: python .ci/study.py OUT.json [KILLS].
+
+Four tiny runs, one after the other, are what everything else is held against, byte for byte: two workers on this
+machine; a cluster of two nodes of which one is killed while it trains and another while it predicts; and KILLS more
+(SIGKILL at random moments, of driver, worker, run or node), a full disk, a read-only folder and damaged files. What
+happened is written case by case; a case is fine when the same command ends in the same bytes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+os.environ.update(OMP_NUM_THREADS="1", RAY_USAGE_STATS_ENABLED="0", TQDM_DISABLE="1", RAY_DEDUP_LOGS="0")
+
+BASE = dict(
+    rank=2, epochs=4, train_size=60, validation_size=40, test_size=300, layers=[0, 11], samples=4, link_draws=8,
+    subsets=0, prior_grid=[], bootstrap=100,
+)
+KEPT = (
+    "layer_wise_results.json", "summary_table.csv", "predictions.safetensors", "posterior.safetensors", "config.yaml",
+    "adapter/adapter_model.safetensors",
+)
+PATIENCE = 1200  # seconds for a study
+rng, cases = random.Random(0), []
+
+
+def written(scratch, name):
+    path = scratch / f"{name}.yaml"
+    axes = {"seed": [0, 1], "structure": ["diag", "kron"]}
+    path.write_text(yaml.safe_dump({"study": str(scratch / name), "base": BASE, "axes": axes}))
+    return path
+
+
+def started(source, *options):
+    "The command a user types, in a process group of its own."
+    command = [Path(sys.executable).parent / "bayes-lora-layers", "study", source, *map(str, options)]
+    log = open(source.with_suffix(".log"), "a")
+    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def contents(folder):
+    found = {}
+    for run in sorted(p for p in folder.iterdir() if "=" in p.name):
+        for name in KEPT:
+            path = run / name
+            found[f"{run.name}/{name}"] = path.read_bytes() if path.exists() else None
+    return found
+
+
+def record(what, source, wanted, code, began):
+    here = contents(source.with_suffix(""))
+    differ = [k for k in wanted if here.get(k) != wanted[k]]
+    fine, seconds = not differ and not code, round(time.time() - began)
+    said = "the same bytes" if fine else f"exit code {code}, {len(differ)} files differ: {differ[:2]}"
+    cases.append({"what": what, "came of it": said, "fine": fine, "seconds": seconds})
+    print(f"{what}: {said} ({cases[-1]['seconds']} s)", flush=True)
+
+
+def until(condition, process, seconds=PATIENCE):
+    "Wait; false when the process ends before."
+    end = time.time() + seconds
+    while time.time() < end and process.poll() is None:
+        if condition(): return True
+        time.sleep(0.05)
+    return False
+
+
+def processes(pattern):
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
+    return [int(p) for p in found if int(p) != os.getpid()]
+
+
+def kill(pids):
+    for pid in pids:
+        try: os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError: pass
+
+
+def cluster_case(scratch, wanted):
+    "A node is killed while it trains, and another while it predicts; the study is not started again."
+    from ray.cluster_utils import Cluster
+    source, began = written(scratch, "cluster"), time.time()
+    folder = source.with_suffix("")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        process = started(source, "--ray", cluster.address)
+        trains = lambda: any(folder.glob("*/checkpoints/checkpoint-*"))
+        predicts = lambda: any(folder.glob("*/partial/*"))
+        lost = []
+        for stage, condition in (("training", trains), ("predictions", predicts)):
+            if not until(condition, process): break
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            nodes.append(cluster.add_node(num_cpus=1))
+            lost.append(stage)
+        code = process.wait(PATIENCE)
+        record(f"two nodes, one killed in {', another in '.join(lost)}", source, wanted, code, began)
+        cases[-1]["fine"] &= len(lost) == 2
+    finally: cluster.shutdown()
+
+
+def kill_case(scratch, wanted, i):
+    "One SIGKILL at a random moment; then the same command."
+    who, source, began = rng.choice(("driver", "worker", "run", "driver")), written(scratch, f"kill{i}"), time.time()
+    options, folder = ("--workers", 2), source.with_suffix("")
+    process = started(source, *options)
+    until(lambda: (folder / "study.json").exists(), process)
+    until(lambda: False, process, rng.uniform(0, 90))
+    what = "after its end" if process.poll() is not None else stage_of(folder)
+    if who == "driver": kill([process.pid])
+    if who == "worker": kill(processes("ray::_after")[:1])
+    if who == "run": kill(processes(f"study._child.*{folder}")[:1])
+    process.wait(PATIENCE)
+    code = started(source, *options).wait(PATIENCE)
+    record(f"{who} killed, {what}", source, wanted, code, began)
+
+
+def stage_of(folder):
+    if any(folder.glob("*/partial/*")): return "in predictions"
+    if any(folder.glob("*/posterior.safetensors")): return "after a posterior"
+    if any(folder.glob("*/adapter/seal.json")): return "after a training"
+    return "in training" if any(folder.glob("*/training.log")) else "before training"
+
+
+def damage_case(scratch, wanted, name):
+    "A file of a finished study is damaged; then the same command."
+    source, began = written(scratch, "damaged"), time.time()
+    folder = source.with_suffix("")
+    if not folder.exists(): shutil.copytree(scratch / "wanted", folder)
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    code = started(source).wait(PATIENCE)
+    record(f"{name} damaged", source, wanted, code, began)
+
+
+def read_only_case(scratch, wanted):
+    "The study may not write, and then it may; root may always, so root becomes nobody."
+    source, began = written(scratch, "closed"), time.time()
+    folder = source.with_suffix("")
+    folder.mkdir()
+    small = scratch / "full"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True).returncode:
+        print("no mounts here: the full disk and the read-only folder are left out")
+        return
+    try:
+        full = started(source).wait(PATIENCE)
+        subprocess.run(["mount", "-o", "remount,size=2g,ro", folder], check=True)
+        closed = started(source).wait(PATIENCE)
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+        code = started(source).wait(PATIENCE)
+        record(f"disk full (exit code {full}), then read-only ({closed}), then writable", source, wanted, code, began)
+        cases[-1]["fine"] &= full == 1 and closed in (1, 2)
+    finally: subprocess.run(["umount", folder])
+
+
+def main(out, kills):
+    with tempfile.TemporaryDirectory() as tmp:
+        scratch = Path(tmp)
+        os.environ["BAYES_LORA_LAYERS_SHARED"] = str(scratch / "shared")  # one pretrained demo base for a seed
+        source, began = written(scratch, "wanted"), time.time()
+        if started(source).wait(PATIENCE):
+            sys.exit((source.with_suffix(".log")).read_text()[-2000:])
+        wanted = contents(source.with_suffix(""))
+        assert len(wanted) == 4 * len(KEPT) and None not in wanted.values(), "the study is not whole"
+        print(f"four runs, one after the other: {time.time() - began:.0f} s", flush=True)
+        source, began = written(scratch, "workers"), time.time()
+        record("two workers", source, wanted, started(source, "--workers", 2).wait(PATIENCE), began)
+        cluster_case(scratch, wanted)
+        for i in range(kills): kill_case(scratch, wanted, i)
+        if kills:
+            read_only_case(scratch, wanted)
+            for name in ("study.json", *(f"seed=1,structure=kron/{name}" for name in KEPT)):
+                damage_case(scratch, wanted, name)
+    out.write_text(json.dumps(cases, indent=1) + "\n")
+    bad = [c["what"] for c in cases if not c["fine"]]
+    print(f"{len(cases) - len(bad)} of {len(cases)} cases are fine", *bad, sep="\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__": sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
