@@ -387,8 +387,8 @@ STAGES = {  # what a run makes, in order -> parameters that are read there first
 }
 
 def read_until(config: Config, stage: str) -> dict:
-    """The parameters that what a stage makes depends on. Two configurations that agree in them may share it: an adapter,
-    say, whatever is predicted with it. A parameter that `STAGES` does not name is never shared over."""
+    """The parameters that what a stage makes depends on. Two configurations that agree in them may share it: an
+    adapter, say, whatever is predicted with it. A parameter that `STAGES` does not name is never shared over."""
     stages = list(STAGES)
     later = {name for s in stages[stages.index(stage) + 1 :] for name in STAGES[s]}
     return {k: v for k, v in identity(config).items() if k not in later}

@@ -407,6 +407,7 @@ def variance_shares(
     freedom = (a * of_columns + b * rest) ** 2 / max(spread, np.finfo(float).tiny)
     up, down = (f.ppf((1 + level) / 2, *d) for d in ((n - 1, freedom), (freedom, n - 1)))
     others = k * of_columns + (k * n - k - n) * rest
-    low, high = n * (of_rows - up * rest) / (up * others + n * of_rows), n * (down * of_rows - rest) / (others + n * down * of_rows)
+    low = n * (of_rows - up * rest) / (up * others + n * of_rows)
+    high = n * (down * of_rows - rest) / (others + n * down * of_rows)
     inside = lambda v: float(np.clip(v, 0, 1))
     return VarianceShares(Interval(inside(icc), inside(low), inside(high)), inside(seed), inside(1 - icc - seed))

@@ -338,11 +338,11 @@ def run_study(
     if threads: study = replace(study, threads=threads)
     if workers < 1: raise ValueError(f"workers={workers}; expected at least 1")
     todo = waiting(study, only)
-    on_machines = lambda: on_ray(study, todo, workers, address, gpus) if workers > 1 or address else in_turn(study, todo)
+    alone = workers == 1 and not address
     with hold(str(study.folder), "study"):
         claim_study(study)
         with tqdm(total=len(study.runs), initial=len(study.runs) - len(todo), desc="study", unit="run") as bar:
-            for run, failed in on_machines():
+            for run, failed in in_turn(study, todo) if alone else on_ray(study, todo, workers, address, gpus):
                 if failed: say(f"{run} failed: {failed}")
                 bar.set_postfix_str(run)
                 bar.update()
@@ -402,7 +402,8 @@ def steps_of(study: Study, todo: Sequence[str]) -> dict[Step, list[Step]]:
     step = lambda run, stage: Step(str(study.folder), run, stage, study.threads, os.getcwd())
     borrowed = {run: {(lender, stage) for stage, lender in found.items()} for run, found in lenders(study).items()}
     # the pretrained demo is there once its run has its MAP
-    of = lambda run: {(lender, stage if stage in SHARED else "map") for lender, stage in borrowed[run] if lender in todo}
+    made_with = lambda stage: stage if stage in SHARED else "map"
+    of = lambda run: {(lender, made_with(stage)) for lender, stage in borrowed[run] if lender in todo}
     lent = set().union(*map(of, todo))
     steps = {}
     for run in todo:
@@ -438,7 +439,8 @@ def _cluster(study: Study, workers: int, address: str, gpus: float):
     try: import ray
     except ImportError:
         expected = "pip install 'bayes_lora_layers[ray]', or neither of them"
-        raise ValueError(f"workers={workers}, ray={address!r} need Ray, which is not installed; expected {expected}") from None
+        asked = f"workers={workers}, ray={address!r}"
+        raise ValueError(f"{asked} need Ray, which is not installed; expected {expected}") from None
     _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -465,12 +467,14 @@ def _check_nodes(ray, study: Study, gpus: float) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     for what, wanted, key in (("threads", study.threads, "CPU"), ("gpus", gpus, "GPU")):
         most = max(node["Resources"].get(key, 0) for node in nodes)
-        if wanted > most: raise ValueError(f"{what}={wanted:g}; expected at most {most:g}, which the largest machine has")
+        if wanted > most:
+            raise ValueError(f"{what}={wanted:g}; expected at most {most:g}, which the largest machine has")
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
     look = ray.remote(num_cpus=0)(os.path.exists)
     record = str((study.folder / RECORD).absolute())
     for node in nodes:
         sees = look.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(record)
         if not ray.get(sees):
-            where, expected = node["NodeManagerHostname"], "a folder on storage that all machines share"
-            raise ValueError(f"study={str(study.folder)!r}: the machine {where} does not see {record}; expected {expected}")
+            where = node["NodeManagerHostname"]
+            expected = "a folder on storage that all machines share"
+            raise ValueError(f"study: the machine {where} does not see {record}; expected {expected}")

@@ -336,7 +336,8 @@ def ensemble_member(setup: Setup, i: int) -> Classifier:
         return load_adapter(*base, classes, folder / "adapter", made_from)
     fresh = adapted(c, base, classes)
     fresh.network.to(setup.device)
-    return train_map(replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from={"map": made_from}))
+    member = replace(setup, config=c, folder=folder, classifier=fresh, trained=False, made_from={"map": made_from})
+    return train_map(member)
 
 # %% ../nbs/09_sweep.ipynb #b52c81ca
 def _add(probs: dict[str, dict[str, Tensor]], name: str, by_split: dict[str, Tensor]) -> None:
