@@ -37,4 +37,4 @@ fi
 
 out=runs/digits
 # the demo's network is so small that threads cost more than they bring: on two cores one is faster than two
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} bayes-lora-layers run --output-dir "$out"
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} bayes-lora-layers run --file nbs/configs/digits.yaml --output-dir "$out"

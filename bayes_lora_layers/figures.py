@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'DASHES', 'LOOK', 'LINES', 'MARKS', 'LEAST_ANSWERED', 'WAYS', 'LOOKS', 'style', 'gain_label', 'Panel',
-           'plot_ranked', 'plot_sequential', 'plot_splits', 'Curve', 'plot_risk_coverage', 'Bar', 'plot_comparison',
-           'Reliability', 'plot_reliability', 'PriorCurves', 'plot_prior', 'plot_sets', 'plot_controls', 'plot_cuts',
-           'plot_transfer']
+           'plot_ranked', 'plot_sequential', 'plot_splits', 'Curve', 'plot_risk_coverage', 'Severities',
+           'plot_severities', 'Bar', 'plot_comparison', 'Reliability', 'plot_reliability', 'PriorCurves', 'plot_prior',
+           'plot_sets', 'plot_controls', 'plot_cuts', 'plot_transfer']
 
 # %% ../nbs/11_figures.ipynb #fa9f5280
 from collections.abc import Iterable, Mapping, Sequence
@@ -193,6 +193,31 @@ def _highest(curves: Mapping[str, Curve], risk: float) -> float:
     return 105 * max(min(max(worst.values()), 2 * at_map), 1.5 * risk)
 
 LEAST_ANSWERED = 0.02  # share of examples from which a curve is drawn
+
+# %% ../nbs/11_figures.ipynb #f4606cda
+@dataclass(frozen=True)
+class Severities:
+    "One predictor along the severities of a corruption."
+    kind: str  # as of a `Curve`
+    values: pd.DataFrame  # a row for each severity, which is the index; a column for each metric, by its title
+
+def plot_severities(panels: Mapping[str, Mapping[str, Severities]]) -> Figure:
+    "A row of panels for each corruption, a column for each metric, a line for each predictor by its name."
+    titles = list(next(iter(next(iter(panels.values())).values())).values)
+    size = (3.2 * len(titles), 1.0 + 2.3 * len(panels))
+    with style():
+        fig, axes = plt.subplots(len(panels), len(titles), figsize=size, squeeze=False, layout="constrained")
+        for row, (corruption, lines) in zip(axes, panels.items()):
+            for ax, title in zip(row, titles):
+                for label, line in lines.items():
+                    colour, along = COLOURS.get(line.kind, "black"), line.values[title]
+                    ax.plot(
+                        along.index, along, MARKS[line.kind], ls=LINES[line.kind], color=colour, ms=5, mec="black",
+                        mew=0.5, lw=2.4 if line.kind == "map" else 1.4, label=label,
+                    )
+                ax.set(xlabel=f"{corruption} (0: none)", ylabel=title, xticks=along.index)
+        _legend(fig, axes.flat)
+    return fig
 
 # %% ../nbs/11_figures.ipynb #6314cd6c
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['BASELINES', 'SOURCES', 'LONG', 'GLOSSARY', 'RANKED', 'UNBIASED', 'WHAT', 'SECTIONS', 'EXPLORE', 'NAMING', 'TITLE',
            'FRONT', 'Told', 'conclude', 'gain_panels', 'split_panels', 'outlier_panels', 'called', 'comparison_bars',
-           'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'lead_of', 'risk_panels', 'prior_curves',
-           'cut_gains', 'sets_of_run', 'renamed', 'figures_of', 'save_plots', 'metrics_table', 'setup_table',
-           'time_table', 'correlation_table', 'ranks_table', 'controls_table', 'cuts_table', 'shifts_table',
-           'rank_agreement', 'selective_table', 'decisions_table', 'doubt_agreement', 'outliers_table', 'priors_table',
-           'shown_figure', 'shown_table', 'glossed', 'ranked_caption', 'report_cells', 'explore_runs', 'render_report',
-           'look_of_page', 'html_of', 'whole_page', 'display_report']
+           'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'lead_of', 'risk_panels',
+           'severity_panels', 'prior_curves', 'cut_gains', 'sets_of_run', 'renamed', 'figures_of', 'save_plots',
+           'metrics_table', 'setup_table', 'time_table', 'correlation_table', 'ranks_table', 'controls_table',
+           'cuts_table', 'shifts_table', 'rank_agreement', 'selective_table', 'decisions_table', 'doubt_agreement',
+           'outliers_table', 'priors_table', 'shown_figure', 'shown_table', 'glossed', 'ranked_caption', 'report_cells',
+           'explore_runs', 'render_report', 'look_of_page', 'html_of', 'whole_page', 'display_report']
 
 # %% ../nbs/12_report.ipynb #1b527ffe
 import base64
@@ -34,11 +34,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from .abstain import risk_coverage
 from .attribution import compare_splits, control_table, layer_gains, prior_table, rank_correlation
+from .corruptions import Corruption
 from .data import UNITS
 from .explorer import explorer_html, page_part
 from bayes_lora_layers.figures import (
-    COLOURS, Bar, Curve, Panel, PriorCurves, Reliability, plot_comparison, plot_controls, plot_cuts, plot_prior,
-    plot_ranked, plot_reliability, plot_risk_coverage, plot_sequential, plot_sets, plot_splits,
+    COLOURS, Bar, Curve, Panel, PriorCurves, Reliability, Severities, plot_comparison, plot_controls, plot_cuts,
+    plot_prior, plot_ranked, plot_reliability, plot_risk_coverage, plot_sequential, plot_sets, plot_severities,
+    plot_splits,
 )
 from .files import counted, or_none, plain, write_json
 from .intervals import Interval
@@ -195,6 +197,29 @@ def risk_panels(told: Told) -> dict[str, dict[str, Curve]]:
         for split, found in told.results.splits.items()
     }
 
+# %% ../nbs/12_report.ipynb #13057bca
+def severity_panels(told: Told) -> dict[str, dict[str, Severities]]:
+    """Accuracy, NLL and ECE along the severities of each corruption that a run has at two of them or more; the test
+    split is severity 0. Of the MAP, temperature scaling, the head, the leading layers and all layers under the predictive
+    that answers."""
+    r, p, found = told.results, told.answer.predictive, {}
+    for name, source in r.config.shifts.items():
+        corruption = Corruption.read(source, r.task)
+        if corruption and name in r.splits: found.setdefault(corruption.kind, {})[corruption.level] = name
+    t, lead = summary_table(r), lead_of(told, p)
+    shown = {"map": "map", "temperature": "temperature", "head": "head", lead: "layer", FULL: "full"}  # name -> kind
+    columns = {m: title_of(m) for m in ("accuracy", "nll", "ece")}
+    def along(name, at):
+        rows = t[(t.subset == name) & t.predictive.isin(("map", "temperature", "baseline", p))].set_index("split")
+        return rows.loc[list(at.values()), list(columns)].rename(columns=columns).set_axis(list(at), axis=0)
+    def lines(at):
+        at = {0: "test", **dict(sorted(at.items()))}
+        sets = r.predictives[p].named()
+        there = {name: kind for name, kind in shown.items() if (t.subset == name).any()}
+        return {_who(told, name, sets.get(name)): Severities(kind, along(name, at)) for name, kind in there.items()}
+    what = "severity of" if r.task == "image" else "rate of"
+    return {f"{what} {kind.replace('_', ' ')}": lines(at) for kind, at in found.items() if len(at) > 1}
+
 # %% ../nbs/12_report.ipynb #c32c0cbc
 def prior_curves(results: Results, metric: str) -> PriorCurves | None:
     "Gains along the run's grid of prior precisions; None when it has none."
@@ -270,6 +295,8 @@ def figures_of(told: Told) -> dict[str, Callable[[], Figure | None]]:
     )
     if cuts is not None: draw["finer_cuts"] = lambda: plot_cuts(cuts, told.title)
     if results.shifts: draw["shifts"] = lambda: plot_splits(split_panels(results, metric), told.title)
+    worse = severity_panels(told)
+    if worse: draw["severities"] = lambda: plot_severities(worse)
     if results.selective: draw["handed_on"] = lambda: plot_risk_coverage(risk_panels(told), results.config.risk)
     if results.outliers: draw["outliers"] = lambda: plot_splits(outlier_panels(results), auroc_metric.title)
     return {**draw, **_reliabilities(run)}
@@ -743,6 +770,9 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
     )
     figure = shown_figure(paths["shifts"], f"delta {told.title} by depth on every test set", how)
     cells = shown_table(shifts_table(told)), new_markdown_cell(words), shown_table(rank_agreement(told))
+    if "severities" in paths:
+        along = "Lines: predictors. From left to right the same test images get worse; 0 is the test split as it is."
+        cells = shown_figure(paths["severities"], "accuracy, NLL and ECE by severity", along), *cells
     return _section("Under shift", figure, *cells)
 
 def _handed_on(told: Told, paths: dict[str, Path]) -> list:

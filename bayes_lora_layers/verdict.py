@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from scipy.stats import fisher_exact
 
 from bayes_lora_layers.attribution import (
     correlations,
@@ -400,7 +401,8 @@ def answer_of(run: Run) -> Answer:
     predictive = by_rule if c.answer == "auto" else c.answer
     q = _Question(results, predictive, c.metric)
     verdict = recommend(results, predictive)
-    evidence = _against_map(q), _against_temperature(q), _cost(q, run.environment.get("costs"))
+    against = " ".join(filter(None, [_against_temperature(q), _known_images(run)]))
+    evidence = _against_map(q), against, _cost(q, run.environment.get("costs"))
     rule, advice = _rule(c.answer, reached, predictive), _advice(q, verdict, reached)
     return Answer(predictive, rule, evidence, advice, _otherwise(q))
 
@@ -421,6 +423,21 @@ def _rule(asked: str, reached: dict[str, float], predictive: str) -> str:
     values = f"{reached[predictive]:.4f} against {reached[others[0]]:.4f}"
     return (
         f"Answered by the {predictive} predictive, whose layers reach the lower NLL on the validation split ({values})."
+    )
+
+SURE = 1e-3  # chance that an honest run is suspected
+
+def _known_images(run: Run) -> str:
+    """A warning where a given adapter is right about validation examples so much more often than about test examples
+    (Fisher's exact test) that it may have been trained on them: nothing that is chosen on them means anything then."""
+    if not run.results.config.adapter: return ""
+    rights = [(p.logits.argmax(1) == p.labels).numpy() for p in (run.predictions.validation, run.predictions.test)]
+    counts = [[int(right.sum()), int((~right).sum())] for right in rights]
+    if fisher_exact(counts, alternative="greater").pvalue >= SURE: return ""
+    unit, (seen, new) = run.results.unit, (right.mean() for right in rights)
+    return (
+        f"But the given adapter is right about {seen:.1%} of the validation {unit}s and {new:.1%} of the test {unit}s: if"
+        " it was trained on the former, neither temperature nor layers can be chosen on them."
     )
 
 def _against_map(q: _Question) -> str:
@@ -466,11 +483,10 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
         ask = "`bayes-lora-layers predict RUN DATA --by recommended` (RUN is the folder of this run)"
         how = ask if q.predictive == "linearised" else "`sampled_probs` in Python"
         if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
-        return (
-            f"What to do: {divide}, which reaches the lower NLL on the validation split"
-            f" ({reached['temperature']:.4f} against {reached[q.predictive]:.4f}) and costs nothing; or, if {q.name} is"
-            f" what counts, answer with these layers by {how}."
-        )
+        values = f"{reached['temperature']:.4f} against {reached[q.predictive]:.4f}"
+        lower = f"{divide}, which reaches the lower NLL on the validation split ({values}) and costs nothing"
+        if q.metric == "nll": return f"What to do: {lower}; next comes an answer with these layers, by {how}."
+        return f"What to do: {lower}; or, if {q.name} is what counts, answer with these layers by {how}."
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
