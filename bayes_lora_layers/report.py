@@ -200,8 +200,8 @@ def risk_panels(told: Told) -> dict[str, dict[str, Curve]]:
 # %% ../nbs/12_report.ipynb #13057bca
 def severity_panels(told: Told) -> dict[str, dict[str, Severities]]:
     """Accuracy, NLL and ECE along the severities of each corruption that a run has at two of them or more; the test
-    split is severity 0. Of the MAP, temperature scaling, the head, the leading layers and all layers under the predictive
-    that answers."""
+    split is severity 0. Of the MAP, temperature scaling, the head, the leading layers and all layers, under the
+    predictive that answers."""
     r, p, found = told.results, told.answer.predictive, {}
     for name, source in r.config.shifts.items():
         corruption = Corruption.read(source, r.task)

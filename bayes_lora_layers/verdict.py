@@ -436,8 +436,8 @@ def _known_images(run: Run) -> str:
     if fisher_exact(counts, alternative="greater").pvalue >= SURE: return ""
     unit, (seen, new) = run.results.unit, (right.mean() for right in rights)
     return (
-        f"But the given adapter is right about {seen:.1%} of the validation {unit}s and {new:.1%} of the test {unit}s: if"
-        " it was trained on the former, neither temperature nor layers can be chosen on them."
+        f"But the given adapter is right about {seen:.1%} of the validation {unit}s and {new:.1%} of the test {unit}s:"
+        " if it was trained on the former, neither temperature nor layers can be chosen on them."
     )
 
 def _against_map(q: _Question) -> str:
