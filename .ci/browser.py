@@ -103,6 +103,18 @@ with sync_playwright() as p:
             sys.exit("a set that was not sampled is not said to be so")
         page.reload()
         page.wait_for_selector(".bll[data-shown]", state="attached")
+    # every test set: the named sets there are as in its results
+    for at, (split, found) in list(enumerate(results.splits.items()))[1:]:
+        page.locator(".bll [data-part='splits'] input").nth(at).check()
+        for predictive, sets in found.predictives.items():
+            if len(found.predictives) > 1: page.check(f".bll input[value='{predictive}']")
+            for name, scored in sets.named().items():
+                choose(page, {layers.index(l) for l in scored.layers})
+                page.wait_for_timeout(150)
+                expect(shown(page), scored.metrics, f"{split}, {predictive}, {name}", 2e-5)
+    if len(results.splits) > 1:
+        page.reload()
+        page.wait_for_selector(".bll[data-shown]", state="attached")
     # keyboard: the first layer by space, the prior by an arrow
     page.focus(".bll-layers input")
     was = page.is_checked(".bll-layers input")

@@ -56,17 +56,20 @@ function explore(root, data) {
   }
 
   function metricsOf(sums, i) {
-    const curve = curveOf(sums, i);
+    const curve = curveOf(sums, i),
+      {n} = packOf();
     return {
-      ece: curve.reduce((s, b) => s + Math.abs(b.n * (b.confidence - b.accuracy)), 0) / data.n,
-      accuracy: curve.reduce((s, b) => s + b.n * b.accuracy, 0) / data.n,
-      nll: sums.nll[i] / data.n,
-      brier: sums.brier[i] / data.n,
+      ece: curve.reduce((s, b) => s + Math.abs(b.n * (b.confidence - b.accuracy)), 0) / n,
+      accuracy: curve.reduce((s, b) => s + b.n * b.accuracy, 0) / n,
+      nll: sums.nll[i] / n,
+      brier: sums.brier[i] / n,
     };
   }
 
-  const gainOf = (values, metric) =>
-    metric === "accuracy" ? values[metric] - data.map[metric] : data.map[metric] - values[metric];
+  const gainOf = (values, metric) => {
+    const {map} = packOf();
+    return metric === "accuracy" ? values[metric] - map[metric] : map[metric] - values[metric];
+  };
 
   // with an interval its estimate, which is free of the bias of binning
   const gainShown = (values, ends, metric) => (ends ? (ends[0] + ends[1]) / 2 : gainOf(values, metric));
@@ -85,11 +88,13 @@ function explore(root, data) {
   const state = {
     set: new Set(),
     run: data.packed[0].run,
+    split: data.packed[0].split,
     predictive: data.packed[0].predictive,
     prior: 0,
     metric: data.metric,
   };
-  const packOf = () => data.packed.find(p => p.run === state.run && p.predictive === state.predictive);
+  const packsOf = () => data.packed.filter(p => p.run === state.run && p.split === state.split);
+  const packOf = () => packsOf().find(p => p.predictive === state.predictive);
   const signed = (v, k = 4) => (+v.toFixed(k) < 0 ? "\u2212" : "+") + Math.abs(v).toFixed(k),
     short = v => +v.toPrecision(3) + "";
   const layerName = l => (l === "head" ? "the head" : "layer " + l);
@@ -131,12 +136,22 @@ function explore(root, data) {
       r => {
         state.run = r;
         state.prior = 0;
-        if (!packOf()) state.predictive = data.packed.find(p => p.run === r).predictive;
+        if (!packsOf().length) state.split = data.packed[0].split;
+        if (!packOf()) state.predictive = packsOf()[0].predictive;
+      },
+    );
+    fill(
+      "splits",
+      [...new Set(data.packed.filter(p => p.run === state.run).map(p => p.split))].map(s => [s, s]),
+      state.split,
+      s => {
+        state.split = s;
+        state.prior = 0;
       },
     );
     fill(
       "predictives",
-      data.packed.filter(p => p.run === state.run).map(p => [p.predictive, p.predictive]),
+      packsOf().map(p => [p.predictive, p.predictive]),
       state.predictive,
       p => {
         state.predictive = p;
@@ -239,7 +254,7 @@ function explore(root, data) {
       const ends = end ? ` [${signed(end[0])}, ${signed(end[1])}]` : "";
       return [
         `<tr><th scope="row">${titles[m]}</th>`,
-        `<td>${data.map[m].toFixed(4)}</td><td>${data.temperature[m].toFixed(4)}</td>`,
+        `<td>${pack.map[m].toFixed(4)}</td><td>${pack.temperature[m].toFixed(4)}</td>`,
         `<td data-metric="${m}" data-value="${now ? now[m] : ""}">${now ? now[m].toFixed(4) : "\u2013"}</td>`,
         `<td data-gain="${m}" data-value="${now ? shown : ""}">${now ? signed(shown) : ""}${ends}</td></tr>`,
       ].join("");
@@ -261,7 +276,8 @@ function explore(root, data) {
       parameter.value !== null ? `${short(parameter.value)}${parameter.name ? " (" + parameter.name + ")" : ""}` : "";
     if (i < 0) {
       const run = `the MAP, single layers, the groups, all layers${pack.recommended ? " and the recommended set" : ""}`;
-      return `${who} together: not computed for the ${state.predictive} predictive, which was run for ${run}.`;
+      const where = state.split === "test" ? "" : ` on ${state.split}`;
+      return `${who} together: not computed for the ${state.predictive} predictive${where}, which was run for ${run}.`;
     }
     if (!state.set.size) return `${who} Bayesian: this is the MAP. Tick layers to see what they change.`;
     const values = metricsOf(sums, i),
@@ -269,7 +285,8 @@ function explore(root, data) {
       told = gainShown(values, intervalOf(pack, sums, state.set, i, state.metric), state.metric),
       word = titles[state.metric].replace(" (nats)", "");
     const change = `${told < 0 ? "worse" : "better"} by ${Math.abs(told).toFixed(4)}`;
-    let text = `${who} Bayesian, ${state.predictive}, ${prior}: ${word} is ${change} than at the MAP.`;
+    const where = state.split === "test" ? "" : `, on ${state.split}`;
+    let text = `${who} Bayesian, ${state.predictive}, ${prior}${where}: ${word} is ${change} than at the MAP.`;
     if (!sums.keys && state.set.size < data.layers.length) {
       let same = 0,
         below = 0;
@@ -293,7 +310,8 @@ function explore(root, data) {
     const X = v => 42 + 286 * v,
       Y = v => 222 - 208 * v,
       parts = [],
-      most = Math.log10(1 + data.n),
+      {n: examples} = packOf(),
+      most = Math.log10(1 + examples),
       H = n => (52 * Math.log10(1 + n)) / most;
     const text = (x, y, t, more = "") => parts.push(`<text x="${x}" y="${y}" ${more}>${t}</text>`),
       line = (x1, y1, x2, y2, more) =>
@@ -339,7 +357,7 @@ function explore(root, data) {
     text(X(0.5), 326, "confidence", 'text-anchor="middle"');
     text(12, Y(0.5), "accuracy", `text-anchor="middle" transform="rotate(-90 12 ${Y(0.5)})"`);
     text(12, 270, "examples", 'text-anchor="middle" transform="rotate(-90 12 270)"');
-    text(X(0) - 6, 296 - H(data.n) + 4, data.n.toLocaleString("en"), 'text-anchor="end"');
+    text(X(0) - 6, 296 - H(examples) + 4, examples.toLocaleString("en"), 'text-anchor="end"');
     named("diagram").innerHTML = parts.join("");
   }
 
@@ -355,7 +373,7 @@ function explore(root, data) {
     table(pack, sums, i);
     diagram(sums, i);
     named("said").textContent = said(pack, sums, i);
-    root.dataset.shown = [state.run, state.predictive, state.prior, state.metric, keyOf(state.set)].join("|");
+    root.dataset.shown = [state.run, state.split, state.predictive, state.prior, state.metric, keyOf(state.set)].join("|");
   }
 
   named("metric").value = state.metric;

@@ -10,7 +10,7 @@ __all__ = ['PLACES', 'SIZES', 'BUDGET', 'MOST', 'Shown', 'shown_sets', 'pack_sum
 import base64
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -38,7 +38,7 @@ def shown_sets(run: Run, predictive: str, every: bool = True) -> Shown:
     before the named ones; else, and when not `every`, the named ones under the priors that were computed."""
     results, predicted = run.results, run.predictions.test.predicted[predictive]
     priors = (("run", list(results.prior_precision)),)
-    if predictive == "linearised" and results.priors:
+    if predictive == "linearised" and results.priors and predicted.priors is not None:
         priors = tuple(zip(results.priors.names, map(list, results.priors.values)))
     scored = every and predicted.sums is not None and run.predictions.orders is None
     if scored and not results.in_blocks: return Shown(None, priors, tuple(predicted.sums.each()), True)
@@ -112,7 +112,8 @@ def explorer_data(
     "Everything the page shows, as JSON values. Raises `ValueError` when the runs differ in layers or test images."
     first = next(iter(runs.values())).results
     for label, run in runs.items(): _check_alike(label, run.results, first)
-    packed = [_packed(run, label, predictive) for label, run in runs.items() for predictive in run.results.predictives]
+    parts = [(label, run, split) for label, run in runs.items() for split in run.results.splits]
+    packed = [_packed(run, label, split, p) for label, run, split in parts for p in run.results.predictives]
     spent = sum(len(p["sums"][0]) for p in packed)
     for p in packed:
         kept = 1
@@ -123,10 +124,7 @@ def explorer_data(
         "layers": list(first.names.values()),
         "bins": first.config.bins,
         "places": PLACES,
-        "n": first.n_test,
         "metric": first.config.metric if first.config.metric in ANALYSED else "ece",
-        "map": first.map,
-        "temperature": first.temperature.metrics,
         "packed": packed,
         "groups": {k: [first.layers.index(l) for l in s.layers] for k, s in groups.items()},
     }
@@ -146,8 +144,15 @@ def _check_alike(label: str, mine, first) -> None:
     for key, (here, there) in pairs.items():
         if here != there: raise ValueError(f"run {label!r} has {key}={here}; expected {there}, as the first run has")
 
-def _packed(run: Run, label: str, predictive: str) -> dict:
-    "One predictive of one run; of more sums than `MOST` only those of the named sets."
+def _on(run: Run, split: str) -> Run:
+    "The run with a shift in the place of its test split."
+    if split == "test": return run
+    found = run.predictions
+    return replace(run, results=run.results.on(split), given=replace(found, test=found[split]))
+
+def _packed(run: Run, label: str, split: str, predictive: str) -> dict:
+    "One predictive of one run on one test set; of more sums than `MOST` only those of the named sets."
+    run = _on(run, split)
     sets, scored, adapted = shown_sets(run, predictive), run.results.predictives[predictive], run.results.layers
     if sets.every and sets.sums[0].count.numel() * 4 > MOST: sets = shown_sets(run, predictive, every=False)
     positions = lambda s: [adapted.index(l) for l in s.layers]
@@ -155,7 +160,11 @@ def _packed(run: Run, label: str, predictive: str) -> dict:
     priors = _merged(sets)
     return {
         "run": label,
+        "split": split,
         "predictive": predictive,
+        "n": run.results.n_test,
+        "map": run.results.map,
+        "temperature": run.results.temperature.metrics,
         "keys": None if sets.keys is None else [",".join(map(str, k)) for k in sets.keys],
         "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values()},
         "ends": _packed_ends(run, len(sets.sums[0])) if sets.every else "",
