@@ -373,7 +373,8 @@ function explore(root, data) {
     table(pack, sums, i);
     diagram(sums, i);
     named("said").textContent = said(pack, sums, i);
-    root.dataset.shown = [state.run, state.split, state.predictive, state.prior, state.metric, keyOf(state.set)].join("|");
+    const {run, split, predictive, prior, metric} = state;
+    root.dataset.shown = [run, split, predictive, prior, metric, keyOf(state.set)].join("|");
   }
 
   named("metric").value = state.metric;
