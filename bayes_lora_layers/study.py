@@ -425,8 +425,9 @@ def on_ray(
         left = {ref: step.run for step, ref in made.items() if step.stage == "predictions"}
         while left:
             (ref, *_), _ = ray.wait(list(left))
-            try: yield left.pop(ref), ray.get(ref)
-            except ray.exceptions.RayError as e: yield left.pop(ref, ""), str(e).strip().splitlines()[-1][:500]
+            try: failed = ray.get(ref)
+            except ray.exceptions.RayError as e: failed = str(e).strip().splitlines()[-1][:500]
+            yield left.pop(ref), failed
 
 # %% ../nbs/12_study.ipynb #dfb2299d
 RETRIES = 20  # of a step whose worker or machine is lost
