@@ -487,7 +487,7 @@ def values(config, wanted, whole, scratch):
     for name, value in wrong:
 
         def start():
-            c = config_from({name: value})
+            c = config_from({"output_dir": str(Path(scratch) / "fresh"), name: value})
             check_folder(c)
             find_device(c.device)
             if c.shifts:

@@ -2,8 +2,9 @@
 
 Two tiny runs of one training (four of two with KILLS), one after the other, are what everything else is held against,
 byte for byte: two workers on this machine; a cluster of two nodes of which one is killed while it trains and another
-while it predicts; and KILLS more (SIGKILL at random moments, of driver, worker, run or node), a full disk, a read-only folder and damaged files. What
-happened is written case by case; a case is fine when the same command ends in the same bytes."""
+while it predicts; and KILLS more (SIGKILL at random moments, of driver, worker or run), a full disk, a read-only folder
+and damaged files. What happened is written case by case; a case is fine when the same command ends in the same
+bytes."""
 
 import json
 import os
