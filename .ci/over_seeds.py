@@ -4,11 +4,11 @@ reliably each run tells its layers apart."""
 
 import json
 import sys
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from bayes_lora_layers.attribution import shared_error
 from bayes_lora_layers.intervals import paired_gains, reliability, resample_counts
 from bayes_lora_layers.results import read_run
 
@@ -20,7 +20,7 @@ found = {}
 for predictive in runs[0].results.predictives:
     found[predictive] = {}
     for name in ("ece", "adaptive_ece", "smooth_ece", "nll", "brier", "accuracy"):
-        moved, reliable = [], []
+        reliable = []
         for run in runs:
             counts = resample_counts(len(run.labels), 500, 0, run.labels)  # the same resamples for all runs
             gains = paired_gains(run.metrics[name], run.at_map(), list(run.scores(predictive).alone.values()), counts)
@@ -34,15 +34,8 @@ for predictive in runs[0].results.predictives:
                     "0 to 8": around([i for i, l in enumerate(run.swept) if l < 9]),
                 }
             )
-            moved.append(draws)
-        pairs = [
-            np.corrcoef(a[:, i], b[:, i])[0, 1]
-            for a, b in combinations(moved, 2)
-            for i in range(moved[0].shape[1])
-            if a[:, i].std() > 0 < b[:, i].std()
-        ]
         found[predictive][name] = {
-            "shared": float(np.clip(np.mean(pairs), 0, 0.99)) if images == "same" else 0.0,
+            "shared": shared_error(runs, predictive, name, runs[0].swept) if images == "same" else 0.0,
             "reliability": {k: [r[k] for r in reliable] for k in reliable[0]},
         }
         print(

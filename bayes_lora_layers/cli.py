@@ -300,13 +300,14 @@ def _say_state(found, source: str) -> None:
 
 def _say_plan(study) -> None:
     "What a study would do, and how long it would take."
+    from bayes_lora_layers.files import counted
     from bayes_lora_layers.study import estimate, lenders, waiting
     todo, shared, width = waiting(study), lenders(study), max(map(len, study.runs))
     for run in study.runs:
         lent = "; ".join(f"{what} of {lender}" for what, lender in shared[run].items() if what != "pretrained")
         print(f"{run:{width}}  {'to do' if run in todo else 'done '}  {lent and 'takes the ' + lent}".rstrip())
     seconds = estimate(study)
-    print(f"{len(study.runs)} runs in {study.folder}, {len(todo)} to do, {study.threads} threads each")
+    print(f"{len(study.runs)} runs in {study.folder}, {len(todo)} to do, {counted(study.threads, 'thread')} each")
     if not todo: return
     if seconds is None: print(f"no estimate of time before one run is done (--only {todo[0]!r} does the first)")
     else: print(f"about {seconds / 60:.1f} minutes one after the other, by what the finished runs took")

@@ -31,7 +31,7 @@ import yaml
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, check_names, check_place, config_from, hold, holder_of, identity, read_config, read_until, shown,
+    Config, check_names, check_place, config_from, core, hold, holder_of, identity, read_config, read_until, shown,
 )
 from .files import Damaged, counted, digest, or_none, read_json, say, write_json
 from .report import render_report
@@ -173,7 +173,7 @@ def claim_study(study: Study) -> None:
                 " the same, since training depends on it"
             )
         for run in before.runs.keys() & study.runs.keys():
-            mine, theirs = (identity(s.runs[run]) for s in (study, before))
+            mine, theirs = (core(s.runs[run]) for s in (study, before))
             other = next((k for k in mine if mine[k] != theirs.get(k)), None)
             if other:
                 raise ValueError(
@@ -191,17 +191,23 @@ def _to_json(study: Study) -> dict:
         "runs": {run: {"at": study.at[run], "parameters": identity(c)} for run, c in study.runs.items()},
     }
 
+RUN = re.compile(r"[\w.+-][\w .+,=-]*=[\w .+,=-]+")  # what names of axes and values can give
+
 def _recorded(folder: Path) -> Study:
     "The study that a folder holds."
     found = read_json(folder / RECORD, needs=("axes", "runs", "threads"), checksum=True)
-    axes = {a: tuple(labels) for a, labels in found["axes"].items()}
-    at = {run: told["at"] for run, told in found["runs"].items()}
-    for run in at:
-        if Path(run).name != run: raise Damaged(f"{folder / RECORD} names a run that is no folder in it")
-    runs = {
-        run: config_from({**told["parameters"], "output_dir": str(folder / run)}) for run, told in found["runs"].items()
-    }
-    return Study(folder, axes, at, runs, found["threads"])
+    try:
+        axes = {a: tuple(labels) for a, labels in found["axes"].items()}
+        at = {run: {a: str(told["at"][a]) for a in axes} for run, told in found["runs"].items()}
+        runs = {
+            run: config_from({**told["parameters"], "output_dir": str(folder / run)})
+            for run, told in found["runs"].items()
+        }
+        odd = [run for run in runs if not RUN.fullmatch(run)]
+        if odd: raise ValueError(f"{shown(odd[0])} is no name of a run")
+        return Study(folder, axes, at, runs, int(found["threads"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise Damaged(f"{folder / RECORD} is damaged ({type(e).__name__}: {str(e)[:200]})") from None
 
 # %% ../nbs/12_study.ipynb #4f655e5b
 SHARED = ("map", "curvature")  # stages whose result runs lend each other
@@ -224,7 +230,6 @@ def lend(study: Study, run: str) -> list[str]:
     for stage, lender in lenders(study)[run].items():
         source, target = study.of(lender) / MADE[stage], own / MADE[stage]
         if target.exists() or not source.exists(): continue
-        if stage == "map" and not (source / "seal.json").exists(): continue
         own.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own, prefix=".lent-") as scratch:
             copy = Path(scratch) / "copy"
@@ -338,7 +343,7 @@ def run_study(
     if threads: study = replace(study, threads=threads)
     if workers < 1: raise ValueError(f"workers={workers}; expected at least 1")
     todo = waiting(study, only)
-    alone = workers == 1 and not address
+    alone = not todo or (workers == 1 and not address)
     with hold(str(study.folder), "study"):
         claim_study(study)
         with tqdm(total=len(study.runs), initial=len(study.runs) - len(todo), desc="study", unit="run") as bar:
@@ -444,7 +449,7 @@ def _cluster(study: Study, workers: int, address: str, gpus: float):
         raise ValueError(f"{asked} need Ray, which is not installed; expected {expected}") from None
     _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else runs that ask for no GPU would see none
     here = {"num_cpus": workers * study.threads, "include_dashboard": False, "object_store_memory": 10**8}
     try: ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:

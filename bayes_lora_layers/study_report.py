@@ -184,14 +184,14 @@ def _answers(study: Study, runs: dict[str, Run]) -> list:
     by_name = {name: [runs[run] for run in found.values()] for name, found in answers_of(study, list(runs)).items()}
     config = next(iter(runs.values())).results.config
     cells = [new_markdown_cell("## What the seeds say together")]
-    many = {name: found for name, found in by_name.items() if len(found) > 1}
-    if not many: cells.append(new_markdown_cell("No two finished runs differ in seed alone, so nothing is pooled."))
-    for p in config.predictives:
-        if any(p not in run.results.predictives for run in runs.values()): continue
-        cells += _pooled(study, by_name, many, p, config.metric)
+    many = {name: found for name, found in by_name.items() if len(found) > 1 and len(found[0].swept) > 1}
+    if not many: cells.append(new_markdown_cell("Nothing is pooled: no two runs differ in seed alone."))
+    predictives = _common(runs)
+    for p in predictives: cells += _pooled(study, by_name, many, p, config.metric)
+    if not predictives: return cells
     for i, (name, found) in enumerate(many.items()):
         seeds = [f"seed {run.results.config.seed}" for run in found]
-        compared = compare([run.folder for run in found], config.predictives[0], config.metric, seeds)
+        compared = compare([run.folder for run in found], predictives[0], config.metric, seeds)
         alt = f"Gain of each layer in each run, and rank correlations of the runs: {name}."
         how = f"{name}. Left: every run and their mean. Right: how alike two runs rank their layers."
         cells.append(_picture(study, f"seeds_{i}", plot_transfer(compared, title_of(config.metric)), alt, plain(how)))
@@ -218,10 +218,16 @@ def _pooled(study: Study, runs: dict[str, list[Run]], many: dict[str, list[Run]]
 
 def _axes(study: Study, runs: dict[str, Run]) -> list:
     config = next(iter(runs.values())).results.config
-    tables = [axes_table(study, runs, config.predictives[0], m) for m in dict.fromkeys((config.metric, "nll"))]
+    metrics, first = dict.fromkeys((config.metric, "nll")), _common(runs)[:1]
+    tables = [axes_table(study, runs, p, m) for p in first for m in metrics]
     if all(table.empty for table in tables): return []
     said = "Pairs of runs agree in all but the axis, seed and all. Intervals are over pairs, on these test examples."
     return [new_markdown_cell(f"## Do the axes matter?\n\n{said}"), *map(shown_table, tables)]
+
+def _common(runs: dict[str, Run]) -> list[str]:
+    "Predictives that all runs have."
+    first = next(iter(runs.values())).results.config.predictives
+    return [p for p in first if all(p in run.results.predictives for run in runs.values())]
 
 def _picture(study: Study, name: str, figure: Figure, alt: str, how: str):
     path = study.folder / "plots" / f"{name}.png"

@@ -10,7 +10,6 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'BATCHES', 'LONGEST', 'CALLS', 'ENOUG
            'most_doubted', 'show_examples', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
-import json
 import os
 import shutil
 import time
@@ -236,15 +235,11 @@ FIT_BATCH = 128  # examples read together; how many pass together is up to the m
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     """The posterior under the chosen prior, read from `posterior.safetensors` or made. Where the file differs in the
     prior alone, only that is found anew."""
-    path, adapter = setup.folder / "posterior.safetensors", adapter_fingerprint(classifier)
-    made_from = {
-        **setup.made_from["curvature"],
-        "prior": setup.made_from["posterior"]["configuration"],
-        "adapter": adapter,
-    }
-    curvature = {k: v for k, v in made_from.items() if k != "prior"}
-    fitted = or_none(lambda: load_posterior(path, classifier, curvature))
-    if fitted and json.loads(read_tensors(path)[1]["made_from"]) == made_from: return fitted
+    path = setup.folder / "posterior.safetensors"
+    curvature = {**setup.made_from["curvature"], "adapter": adapter_fingerprint(classifier)}
+    made_from = {**curvature, "prior": setup.made_from["posterior"]["configuration"]}
+    try: return load_posterior(path, classifier, made_from)
+    except Damaged: fitted = or_none(lambda: load_posterior(path, classifier, curvature))
     with timed(setup.folder, "posterior"):
         fitted = fitted or fit_curvature(setup, classifier)
         save_posterior(with_prior(fitted, choose_prior(setup, classifier, fitted)), path, made_from)
