@@ -266,10 +266,12 @@ def study(args: argparse.Namespace) -> int:
     "Run or resume all runs of a study, and write its page; or only say what it would do."
     from bayes_lora_layers.study import read_study, run_study
     if args.dry_run:
-        _say_plan(read_study(args.study))
+        _say_plan(read_study(args.study), args.only)
         return 0
     try:
-        found = run_study(args.study, args.only, args.workers, args.ray, args.gpus_per_run, args.cpus_per_run)
+        found = run_study(
+            args.study, args.only, args.workers, args.ray, args.gpus_per_run, args.cpus_per_run, args.shards
+        )
     except KeyboardInterrupt:
         kept = "What is finished is kept: the same command goes on from there."
         print(f"bayes-lora-layers: stopped. {kept}", file=sys.stderr)
@@ -298,15 +300,15 @@ def _say_state(found, source: str) -> None:
         if row.state == "failed": print(f"{'':{width}}  again: {to_repeat(source, row.run)}")
     print(", ".join(f"{n} {state}" for state, n in found.state.value_counts().items()))
 
-def _say_plan(study) -> None:
+def _say_plan(study, only: Sequence[str]) -> None:
     "What a study would do, and how long it would take."
     from bayes_lora_layers.files import counted
-    from bayes_lora_layers.study import estimate, lenders, waiting
-    todo, shared, width = waiting(study), lenders(study), max(map(len, study.runs))
+    from bayes_lora_layers.study import estimate, is_done, lenders, waiting
+    todo, shared, width = waiting(study, only), lenders(study), max(map(len, study.runs))
     for run in study.runs:
         lent = "; ".join(f"{what} of {lender}" for what, lender in shared[run].items() if what != "pretrained")
-        print(f"{run:{width}}  {'to do' if run in todo else 'done '}  {lent and 'takes the ' + lent}".rstrip())
-    seconds = estimate(study)
+        print(f"{run:{width}}  {'to do' if run in todo else 'done ' if is_done(study, run) else 'left '}  {lent and 'takes the ' + lent}".rstrip())
+    seconds = estimate(study, todo)
     print(f"{len(study.runs)} runs in {study.folder}, {len(todo)} to do, {counted(study.threads, 'thread')} each")
     if not todo: return
     if seconds is None: print(f"no estimate of time before one run is done (--only {todo[0]!r} does the first)")
@@ -377,8 +379,11 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--only", nargs="+", metavar="RUN", default=[], help="names of runs (default all)")
     p.add_argument("--workers", type=int, default=1, help="runs at a time on this machine (more than one needs Ray)")
     p.add_argument("--ray", default="", metavar="ADDRESS", help="a Ray cluster: host:port, or auto")
-    p.add_argument("--gpus-per-run", type=float, default=0.0, metavar="N", help="on Ray (default 0)")
+    p.add_argument("--gpus-per-run", type=float, default=0.0, metavar="N", help="of each process, on Ray")
     p.add_argument("--cpus-per-run", type=int, default=0, metavar="N", help="threads (default what the study says)")
+    p.add_argument(
+        "--shards", type=int, default=0, metavar="K", help="processes that share each run, on Ray (default as the file)"
+    )
     p.set_defaults(do=study)
     p = commands.add_parser(
         "status",
@@ -471,3 +476,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, yaml.YAMLError) as e:
         print(f"bayes-lora-layers: {e}", file=sys.stderr)
         return WRONG_CALL
+
+if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not inside a notebook

@@ -493,56 +493,75 @@ def timed(folder: Path, stage: str):
     start = time.perf_counter()
     try: yield
     finally:
-        environment = _environment(folder)
-        seconds = environment.setdefault("seconds", {})
-        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
-        environment["peak_memory_gb"] = _peak_memory_gb()
-        write_json(folder / "environment.json", environment)
+        with FileLock(folder / ".environment.lock"):  # shares of a run add to it, too
+            environment = _environment(folder)
+            seconds = environment.setdefault("seconds", {})
+            seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
+            environment["peak_memory_gb"] = _peak_memory_gb()
+            write_json(folder / "environment.json", environment)
 
 def add_to_environment(folder: Path, **values) -> None:
     "What is known of the machine now, into `environment.json`."
     write_json(folder / "environment.json", {**_environment(folder), **values})
 
-# %% ../nbs/07_config.ipynb #f71a6523
+# %% ../nbs/07_config.ipynb #214fdd1f
 @contextmanager
 def hold(
     output_dir: str,
     named: str = "output_dir",  # what messages call it
+    share: str = "",  # name of one of several processes that write the folder together; empty to have it alone
+    patience: float = 0.5,  # seconds to wait for it: somebody may only be asking who holds it
 ):
-    "Within, this process alone writes the folder. Raises `ValueError` naming the process that holds it."
+    """Within, this process alone writes the folder, or together with others that hold shares of it. Raises `ValueError`
+    naming the process that holds it."""
     folder = Path(output_dir)
     fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try: lock.acquire(timeout=0.5)  # somebody may only be asking who holds it
-    except Timeout:
-        expected = "a folder of its own, or to wait until that run has ended"
-        raise ValueError(f"{named}={output_dir!r} is being written by {_holder(folder)}; expected {expected}") from None
+    path, until = _lock(folder, share), time.monotonic() + patience
+    lock, told = FileLock(path), path.with_name(path.name + ".json")
+    try: lock.acquire(timeout=patience)
+    except Timeout: raise _held(output_dir, named, _holder(path)) from None
     try:
+        # whole and shares exclude each other: each takes its own lock first, then looks at the other's
+        while by := holder_of(output_dir, "" if share else None, but=path):
+            if time.monotonic() > until: raise _held(output_dir, named, by)
+            time.sleep(0.1)
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         text = json.dumps({"holder": f"process {os.getpid()} on {socket.gethostname()}, since {since}"})
-        write_atomically(folder / ".lock.json", lambda p: p.write_text(text))
+        write_atomically(told, lambda p: p.write_text(text))
         yield
     finally:
-        (folder / ".lock.json").unlink(missing_ok=True)
+        told.unlink(missing_ok=True)
         # a run that was refused leaves nothing
-        if fresh and all(p.name == ".lock" for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)
+        if fresh and all(p == path for p in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
-def holder_of(output_dir: str) -> str:
+def holder_of(
+    output_dir: str,
+    share: str | None = None,  # whose lock to look at: '' for that of the whole folder; None for all
+    but: Path | None = None,  # a lock not to look at
+) -> str:
     "Who writes a folder now; empty when nobody does. A process that has ended holds none, whatever it left behind."
     folder = Path(output_dir)
-    if not (folder / ".lock").exists(): return ""
-    lock = FileLock(folder / ".lock")
-    try: lock.acquire(timeout=0)
-    except Timeout: return _holder(folder)
-    except OSError: return ""  # a folder that may only be read
-    lock.release()
+    locks = sorted(p for p in folder.glob(".lock*") if p.suffix != ".json") if share is None else [_lock(folder, share)]
+    for path in (p for p in locks if p != but and p.exists()):
+        lock = FileLock(path)
+        try: lock.acquire(timeout=0)
+        except Timeout: return _holder(path)
+        except OSError: return ""  # a folder that may only be read
+        lock.release()
     return ""
 
-def _holder(folder: Path) -> str:
-    try: return str(json.loads((folder / ".lock.json").read_text())["holder"])[:200]
+# %% ../nbs/07_config.ipynb #53010ec9
+def _lock(folder: Path, share: str) -> Path: return folder / (f".lock.{share}" if share else ".lock")
+
+def _holder(lock: Path) -> str:
+    try: return str(json.loads(lock.with_name(lock.name + ".json").read_text())["holder"])[:200]
     except (OSError, ValueError, KeyError, TypeError): return "another process"
+
+def _held(output_dir: str, named: str, by: str) -> ValueError:
+    expected = "a folder of its own, or to wait until that run has ended"
+    return ValueError(f"{named}={output_dir!r} is being written by {by}; expected {expected}")
 
 # %% ../nbs/07_config.ipynb #c3d7f9d0
 def find_device(name: str) -> torch.device:

@@ -305,18 +305,21 @@ def predict_logits(
     network: nn.Module,  # batch -> logits
     data: Examples,
     batch_size: int = 128,
+    rows: Int[Tensor, "n"] | None = None,  # which, in this order; by default all
 ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "n"]]:
     """Logits and labels of every example, in the order of the rows, on the CPU. Raises `FloatingPointError` naming the
     batch whose logits are not finite."""
-    p, out = next(network.parameters()), []
-    for i, (x, y) in enumerate(batches(data, batch_size, data.order)):
+    p, out, order = next(network.parameters()), [], data.order if rows is None else rows
+    for i, (x, y) in enumerate(batches(data, batch_size, order)):
         f = network(x.to(p.device, p.dtype)).cpu()
         if not f.isfinite().all():
             where = first_broken_layer(network, x.to(p.device, p.dtype))
             raise FloatingPointError(
-                f"logits of batch {i} (row {int(data.order[i * batch_size])} is its first) are not finite: {where};"
+                f"logits of batch {i} (row {int(order[i * batch_size])} is its first) are not finite: {where};"
                 " the MAP has diverged"
             )
         out.append((f, y))
-    back = data.order.argsort()  # from the order they were read in
-    return torch.cat([f for f, _ in out])[back], torch.cat([y for _, y in out])[back]
+    logits, labels = (torch.cat(v) for v in zip(*out))
+    if rows is not None: return logits, labels
+    back = order.argsort()  # from the order they were read in
+    return logits[back], labels[back]
