@@ -1,10 +1,10 @@
-"""A study on real Ray: python .ci/study.py OUT.json [KILLS].
+"""Studies on real Ray: python .ci/study.py OUT.json [KILLS].
 
 Two tiny runs (with KILLS four, of two trainings), one after the other, are what everything else is held against,
-byte for byte: two workers on this machine; a cluster of two nodes of which one is killed while it trains and another
-while it predicts; and KILLS more (SIGKILL at random moments, of driver, worker or run), a full disk, a read-only folder
-and damaged files. What happened is written case by case; a case is fine when the same command ends in the same
-bytes."""
+byte for byte: a run that two processes share; a cluster of two nodes of which one is killed while it trains and another
+while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run or node, ten in each
+study), a full disk, a read-only folder and damaged files. What happened is written case by case; a case is fine when
+the same command ends in the same bytes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ import yaml
 os.environ.update(OMP_NUM_THREADS="1", RAY_USAGE_STATS_ENABLED="0", TQDM_DISABLE="1", RAY_DEDUP_LOGS="0")
 
 BASE = dict(
-    rank=2, epochs=4, train_size=60, validation_size=40, test_size=300, layers=[0, 11], samples=4, link_draws=8,
+    rank=2, epochs=2, train_size=200, validation_size=100, test_size=200, layers=[0, 11], samples=4, link_draws=8,
     subsets=0, prior_grid=[], bootstrap=100,
 )
 KEPT = (
@@ -48,22 +48,22 @@ def started(source, *options):
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def contents(folder):
+def contents(folder, runs=""):
     found = {}
-    for run in sorted(p for p in folder.iterdir() if "=" in p.name):
+    for run in sorted(p for p in folder.iterdir() if "=" in p.name and p.name.startswith(runs)):
         for name in KEPT:
             path = run / name
             found[f"{run.name}/{name}"] = path.read_bytes() if path.exists() else None
     return found
 
 
-def record(what, source, wanted, code, began):
+def record(what, source, wanted, code, began, **more):
     here = contents(source.with_suffix(""))
     differ = [k for k in wanted if here.get(k) != wanted[k]]
     fine, seconds = not differ and not code, round(time.time() - began)
     said = "the same bytes" if fine else f"exit code {code}, {len(differ)} files differ: {differ[:2]}"
-    cases.append({"what": what, "came of it": said, "fine": fine, "seconds": seconds})
-    print(f"{what}: {said} ({cases[-1]['seconds']} s)", flush=True)
+    cases.append({"what": what, "came of it": said, "fine": fine, "seconds": seconds, **more})
+    print(f"{what}: {said} ({seconds} s)", flush=True)
 
 
 def until(condition, process, seconds=PATIENCE):
@@ -109,20 +109,46 @@ def cluster_case(scratch, wanted):
     finally: cluster.shutdown()
 
 
-def kill_case(scratch, wanted, i):
-    "One SIGKILL at a random moment; then the same command."
-    who, source, began = rng.choice(("driver", "worker", "run", "driver")), written(scratch, f"kill{i}"), time.time()
-    options, folder = ("--workers", 2), source.with_suffix("")
-    process = started(source, *options)
-    until(lambda: (folder / "study.json").exists(), process)
-    until(lambda: False, process, rng.uniform(0, 90))
-    what = "after its end" if process.poll() is not None else stage_of(folder)
-    if who == "driver": kill([process.pid])
-    if who == "worker": kill(processes("ray::_after")[:1])
-    if who == "run": kill(processes(f"study._child.*{folder}")[:1])
-    process.wait(PATIENCE)
-    code = started(source, *options).wait(PATIENCE)
-    record(f"{who} killed, {what}", source, wanted, code, began)
+def shared_case(scratch, wanted):
+    "Two processes have a share each in the first run."
+    source, began = written(scratch, "shared"), time.time()
+    first = next(iter(wanted)).split("/")[0]
+    code = started(source, "--workers", 2, "--shards", 2, "--only", first).wait(PATIENCE)
+    left = [p.name for p in source.with_suffix("").glob("logs/*-1.log")]
+    record("a run in two shares", source, {k: v for k, v in wanted.items() if k.startswith(first)}, code, began)
+    cases[-1]["fine"] &= len(left) == 3
+
+
+def killed_study(scratch, wanted, i, kills):
+    "A study on two nodes that is killed again and again; returns how many kills it took before it was done."
+    from ray.cluster_utils import Cluster
+    source, shards = written(scratch, f"killed{i}"), 1 + i % 2
+    folder, began, told = source.with_suffix(""), time.time(), []
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        start = lambda: started(source, "--ray", cluster.address, "--shards", shards)
+        process, starts = start(), 1
+        while len(told) < kills and until(lambda: False, process, rng.uniform(4, 30)) is False:
+            ended = process.poll()
+            if ended is None:
+                who, stage = rng.choice(("driver", "worker", "run", "run", "node")), stage_of(folder)
+                if who == "driver": kill([process.pid])
+                if who == "worker": kill(processes("ray::_after")[:1])
+                if who == "run": kill(processes("study._child")[:1])
+                if who == "node":
+                    cluster.remove_node(nodes.pop(0), allow_graceful=False)
+                    nodes.append(cluster.add_node(num_cpus=1))
+                told.append((who, stage))
+                print(f"  {who} killed, {stage}", flush=True)
+            elif ended == 0: break
+            if process.poll() is not None: process, starts = start(), starts + 1
+        code = process.wait(PATIENCE)
+        while code and starts < 40: code, starts = start().wait(PATIENCE), starts + 1
+        for who, stage in told:
+            record(f"{who} killed, {stage}", source, wanted, code, began, kind="kill", shards=shards, starts=starts)
+    finally: cluster.shutdown()
+    return len(told)
 
 
 def stage_of(folder):
@@ -174,10 +200,11 @@ def main(out, kills):
         wanted = contents(source.with_suffix(""))
         assert len(wanted) == 2 * len(STRUCTURES) * len(KEPT) and None not in wanted.values(), "the study is not whole"
         print(f"{2 * len(STRUCTURES)} runs, one after the other: {time.time() - began:.0f} s", flush=True)
-        source, began = written(scratch, "workers"), time.time()
-        record("two workers", source, wanted, started(source, "--workers", 2).wait(PATIENCE), began)
+        shared_case(scratch, wanted)
         cluster_case(scratch, wanted)
-        for i in range(kills): kill_case(scratch, wanted, i)
+        done = 0
+        for i in range(kills):
+            if done < kills: done += killed_study(scratch, wanted, i, min(10, kills - done))
         if kills:
             read_only_case(scratch, wanted)
             for name in ("study.json", *(f"seed=1,structure=kron/{name}" for name in KEPT)):

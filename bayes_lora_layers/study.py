@@ -37,7 +37,7 @@ from .files import Damaged, counted, digest, or_none, read_json, say, write_json
 from .report import render_report
 from .predictions import Share
 from .results import RESULTS
-from .sweep import SHARED_OUT, do_share, fit_posterior, prepare, run_sweep, train_map
+from .sweep import SHARED_OUT, do_share, finished, fit_posterior, prepare, run_sweep, train_map
 
 # %% ../nbs/12_study.ipynb #2979a0e4
 RECORD = "study.json"  # in the folder of a study: its axes, and the configuration of every run
@@ -333,17 +333,18 @@ def _die_with(parent: int) -> None:
     if os.getppid() != parent: os._exit(1)  # it ended before
 
 # %% ../nbs/12_study.ipynb #85ffafd5
-def is_done(study: Study, run: str) -> bool:
-    "Whether a run has its results and their report."
+def is_done(study: Study, run: str, files: bool = False) -> bool:
+    "Whether a run has its results and their report; with `files`, whether all its other files are sound, too."
+    if files and not finished(study.runs[run]): return False
     found = _quietly(lambda: read_json(study.of(run) / RESULTS, needs=("config",), checksum=True))
     mine = json.loads(json.dumps(identity(study.runs[run])))
     return found is not None and found["config"] == mine and not _outdated(study.of(run))
 
-def waiting(study: Study, only: Sequence[str] = ()) -> list[str]:
+def waiting(study: Study, only: Sequence[str] = (), files: bool = False) -> list[str]:
     "The runs that are still to be done, in order. Raises `ValueError` for a name that is no run."
     unknown = [run for run in only if run not in study.runs]
     if unknown: raise ValueError(f"only={unknown[0]!r}; expected runs out of {list(study.runs)}")
-    return [run for run in study.runs if run in (only or study.runs) and not is_done(study, run)]
+    return [run for run in study.runs if run in (only or study.runs) and not is_done(study, run, files)]
 
 def run_study(
     source: str | Path,  # a study's file or folder
@@ -360,7 +361,7 @@ def run_study(
     for name, value, least in (("workers", workers, 1), ("threads", threads, 0), ("shards", shards, 0)):
         if value < least: raise ValueError(f"{name}={value}; expected at least {least}")
     study = replace(study, threads=threads or study.threads, shards=shards or study.shards)
-    todo = waiting(study, only)
+    todo = waiting(study, only, files=True)
     alone = not todo or (workers == 1 and not address)
     with hold(str(study.folder), "study"):
         claim_study(study)
