@@ -75,13 +75,19 @@ def until(condition, process, seconds=PATIENCE):
     return False
 
 
-def processes(pattern):
-    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
-    return [int(p) for p in found if int(p) != os.getpid()]
+def runs_of(folder):
+    "Processes of runs."
+    found = subprocess.run(["pgrep", "-f", f"study._child.*{folder}"], capture_output=True, text=True).stdout.split()
+    return [int(p) for p in found]
+
+
+def parent_of(pid):
+    try: return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError: return 0  # it has just ended
 
 
 def kill(pids):
-    for pid in pids:
+    for pid in filter(None, pids):
         try: os.kill(pid, signal.SIGKILL)
         except ProcessLookupError: pass
 
@@ -129,20 +135,20 @@ def killed_study(scratch, wanted, i, kills):
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         start = lambda: started(source, "--ray", cluster.address, "--shards", shards)
         process, starts = start(), 1
-        while len(told) < kills and until(lambda: False, process, rng.uniform(4, 30)) is False:
-            ended = process.poll()
-            if ended is None:
-                who, stage = rng.choice(("driver", "worker", "run", "run", "node")), stage_of(folder)
-                if who == "driver": kill([process.pid])
-                if who == "worker": kill(processes("ray::_after")[:1])
-                if who == "run": kill(processes("study._child")[:1])
-                if who == "node":
-                    cluster.remove_node(nodes.pop(0), allow_graceful=False)
-                    nodes.append(cluster.add_node(num_cpus=1))
-                told.append((who, stage))
-                print(f"  {who} killed, {stage}", flush=True)
-            elif ended == 0: break
+        while len(told) < kills:
+            until(lambda: False, process, rng.uniform(4, 30))
+            if process.poll() == 0: break
             if process.poll() is not None: process, starts = start(), starts + 1
+            who, stage, runs = rng.choice(("driver", "worker", "run", "run", "node")), stage_of(folder), runs_of(folder)
+            if who in ("worker", "run") and not runs: continue
+            if who == "driver": kill([process.pid])
+            if who == "worker": kill([parent_of(runs[0])])
+            if who == "run": kill(runs[:1])
+            if who == "node":
+                cluster.remove_node(nodes.pop(0), allow_graceful=False)
+                nodes.append(cluster.add_node(num_cpus=1))
+            told.append((who, stage))
+            print(f"  {who} killed, {stage}", flush=True)
         code = process.wait(PATIENCE)
         while code and starts < 40: code, starts = start().wait(PATIENCE), starts + 1
         for who, stage in told:

@@ -8,7 +8,7 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS
            'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map', 'validation_prior',
            'fit_posterior', 'choose_prior', 'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature',
            'predict_baselines', 'head_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share', 'answer_costs',
-           'measured_call', 'most_doubted', 'show_examples', 'run_sweep', 'open_run']
+           'measured_call', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
@@ -555,6 +555,12 @@ def _said(example: str | tuple | dict, letters: Sequence[str]) -> str:
     choices = "; ".join(f"{letter}. {choice}" for letter, choice in zip(letters, example["choices"]))
     return f"{example['question']} {choices}".strip()
 
+# %% ../nbs/09_sweep.ipynb #7f1036cc
+def finished(config: Config) -> Results | None:
+    "The results of a run, when they and all its other files are there and sound. What is not, is told."
+    results = or_none(lambda: _results_of(config))
+    return results if results is not None and _complete(config, results) else None
+
 # %% ../nbs/09_sweep.ipynb #f933c0b1
 def run_sweep(
     config: Config,
@@ -564,8 +570,8 @@ def run_sweep(
     what is wrong, before any work."""
     check_folder(config)
     with hold(config.output_dir):
-        results = or_none(lambda: _results_of(config))
-        if results is None or not _complete(config, results):
+        results = finished(config)
+        if results is None:
             setup = prepare(config)
             classifier = train_map(setup)
             posterior = fit_posterior(setup, classifier)
