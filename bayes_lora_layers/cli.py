@@ -237,7 +237,14 @@ def _finished(folder: str) -> list[Path]:
     return [study.of(run) for run in state.run[state.state == "done"]]
 
 def export(args: argparse.Namespace) -> int:
-    "Write a finished run's classifier into a folder to hand on."
+    "Write a finished run's classifier into a folder to hand on, or what a study found."
+    if _is_study(args.folder):
+        from bayes_lora_layers.study_report import keep_results
+        given = {"by": args.by, "risk": args.risk}
+        for name, value in given.items():
+            if value: raise ValueError(f"{name}={value}; expected none with a study, of which its results are kept")
+        print(keep_results(args.folder, args.to).resolve())
+        return 0
     from bayes_lora_layers.answers import export_run
     told = export_run(args.folder, args.to, args.by, args.risk)
     layers = told.model.posterior.layers
@@ -434,13 +441,14 @@ def make_parser() -> argparse.ArgumentParser:
     p.set_defaults(do=explain)
     p = commands.add_parser(
         "export",
-        help="write a finished run's classifier into a folder to hand on",
+        help="write a finished run's classifier into a folder to hand on, or what a study found",
         description=(
             "Adapter, posterior of the Bayesian layers, temperature, thresholds, prompt and a model card, in one folder"
-            " with checksums: for `predict`, for `load_bayesian` in Python, or for the Hub."
+            " with checksums: for `predict`, for `load_bayesian` in Python, or for the Hub. Of a study: its results without"
+            " weights and predictions, fit for a repository."
         ),
     )
-    p.add_argument("folder", help="output_dir of a finished run")
+    p.add_argument("folder", help="output_dir of a finished run, or folder of a study")
     p.add_argument("to", help="a new folder")
     p.add_argument("--by", default="", help="as for predict")
     p.add_argument("--risk", type=float, nargs="+", default=[], help="allowed errors among answers (default the run's)")
