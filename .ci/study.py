@@ -92,6 +92,19 @@ def kill(pids):
         except ProcessLookupError: pass
 
 
+def version_case(source, address):
+    "A cluster of another version is refused by name, before any run starts."
+    code = (
+        "import ray, sys; ray.__version__ = '0.1'\nfrom bayes_lora_layers.cli import main\n"
+        f"sys.exit(main(['study', {str(source)!r}, '--ray', {address!r}]))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = told.stderr.strip().splitlines()[-1] if told.stderr.strip() else ""
+    fine = told.returncode == 2 and "one version of Ray" in said and not any(source.with_suffix("").glob("*=*"))
+    cases.append({"what": "a cluster of another version", "came of it": said[:200], "fine": fine, "seconds": 0})
+    print(f"a cluster of another version: {said[:300]}", flush=True)
+
+
 def cluster_case(scratch, wanted):
     "A node is killed while it trains, and another while it predicts; the study is not started again."
     from ray.cluster_utils import Cluster
@@ -100,6 +113,7 @@ def cluster_case(scratch, wanted):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        version_case(source, cluster.address)
         process = started(source, "--ray", cluster.address)
         trains = lambda: any(folder.glob("*/checkpoints/checkpoint-*"))
         predicts = lambda: any(folder.glob("*/partial/*"))

@@ -490,8 +490,9 @@ def _cluster(study: Study, workers: int, address: str, gpus: float):
     here = {"num_cpus": workers * study.threads, "include_dashboard": False, "object_store_memory": 10**8}
     try: ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
-        why = " ".join(str(e).split())[:200]
-        raise ValueError(f"ray={address!r} cannot be used ({why}); expected the address of a running cluster") from None
+        why, expected = " ".join(str(e).split())[:300], "the address of a running cluster"
+        if "ersion mismatch" in why: expected = "one version of Ray and of Python on all machines"
+        raise ValueError(f"ray={address!r} cannot be used ({why}); expected {expected}") from None
     try:
         _check_nodes(ray, study, gpus)
         yield ray
