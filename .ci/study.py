@@ -150,7 +150,7 @@ def killed_study(scratch, wanted, i, kills):
         start = lambda: started(source, "--ray", cluster.address, "--shards", shards)
         process, starts = start(), 1
         while len(told) < kills:
-            until(lambda: False, process, rng.uniform(4, 30))
+            until(lambda: False, process, rng.uniform(8, 45))
             if process.poll() == 0: break
             if process.poll() is not None: process, starts = start(), starts + 1
             who, stage, runs = rng.choice(("driver", "worker", "run", "run", "node")), stage_of(folder), runs_of(folder)

@@ -80,7 +80,7 @@ class Config:
     smallest_gain: float = 0.005  # of `metric`: what is below does not matter
     risk: float = 0.05  # target for the error among answered examples, when doubtful ones may be handed on
     answer: str = "auto"  # predictive that the report answers by: a name, or 'auto' for the lower validation NLL
-    baselines: list = field(default_factory=list)  # 'mc-dropout' (needs lora_dropout), 'ensemble'
+    baselines: list = field(default_factory=list)  # 'tfb', 'mc-dropout' (needs lora_dropout), 'ensemble'
     ensemble_size: int = 5  # adapters of the ensemble
     sampled_parts: bool = False  # also sample factors and projections, not only whole layers
     layers: list = field(default_factory=list)  # layers to sweep; empty for all
@@ -231,7 +231,7 @@ CONSTRAINTS = {
     "smallest_gain": number(0, 1, above=True),
     "risk": Constraint(lambda v: 0 < v < 1, "a number between 0 and 1"),
     "answer": choice("auto", "linearised", "sampled"),
-    "baselines": several("mc-dropout", "ensemble"),
+    "baselines": several("tfb", "mc-dropout", "ensemble"),
     "ensemble_size": integer(2, 1000),
     "sampled_parts": Constraint(lambda v: True, "true or false"),
     "layers": Constraint(_layer_numbers, "a list of layer numbers"),

@@ -165,6 +165,7 @@ BASELINES = {
     "temperature": "temperature scaling",
     "head": "the head alone (last-layer Laplace)",
     "mc-dropout": "MC dropout",
+    "tfb": "training-free noise (TFB)",
 }
 
 def lead_of(told: Told, predictive: str) -> str:

@@ -7,8 +7,8 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS
            'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 'prepare', 'digests_of', 'base_of', 'adapted',
            'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map', 'validation_prior',
            'fit_posterior', 'choose_prior', 'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature',
-           'predict_baselines', 'head_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share', 'answer_costs',
-           'measured_call', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
+           'predict_baselines', 'head_probs', 'noisy_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share',
+           'answer_costs', 'measured_call', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
@@ -76,7 +76,8 @@ from bayes_lora_layers.model import (
     tiny_vit,
 )
 from bayes_lora_layers.predict import (
-    BayesianClassifier, check_drawn, dropout_probs, linearised_probs, mc_probs, normal_draws, sampled_probs,
+    TFB_EXAMPLES, BayesianClassifier, check_drawn, dropout_probs, largest_noise, linearised_probs, mc_probs,
+    normal_draws, sampled_probs, tfb_probs,
 )
 from bayes_lora_layers.predictions import (
     ALL,
@@ -337,6 +338,8 @@ def predict_baselines(
     c, probs = setup.config, {split: {} for split in data}
     if "train" in at_map:
         with timed(setup.folder, "head"): _add(probs, "head", head_probs(c, classifier, at_map, setup.device))
+    if "tfb" in c.baselines:
+        with timed(setup.folder, "tfb"): _add(probs, "tfb", noisy_probs(setup, classifier, data))
     if "mc-dropout" in c.baselines:
         dropped = lambda d: [
             dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i)
@@ -363,6 +366,27 @@ def head_probs(
     normals = normal_draws(config.link_draws, len(classifier.classes), seed=config.seed)
     of = lambda z: torch.cat([mc_probs(*head_covariance(la, part), normals) for part in z.to(device).split(TOGETHER)])
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
+
+
+def noisy_probs(
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
+) -> dict[str, Float[Tensor, "n c"]]:
+    "Of training-free noise, whose size is found on training examples."
+    c, train = setup.config, setup.examples("train")
+    passes = in_precision(classifier, pass_dtype(c.precision, setup.device))
+    room = Room(lambda one: rows_per_pass(passes, one.to(setup.device, passes.dtype), c.memory_budget))
+    def ask(x, sigma, seed):
+        x = x.to(setup.device)
+        return room(x, lambda rows: tfb_probs(passes, x, sigma, c.samples, seed, rows)).cpu()
+    asked = torch.randperm(len(train), generator=torch.Generator().manual_seed(c.seed))[:TFB_EXAMPLES]
+    some = list(batches(train, TOGETHER, train.order[torch.isin(train.order, asked)]))
+    def nll(sigma):
+        probs = [ask(x, sigma, c.seed).gather(1, y[:, None]) for x, y in some]
+        return float(-torch.cat(probs).double().clamp_min(1e-30).log().mean())
+    sigma = largest_noise(nll)
+    say(f"tfb: noise of {sigma:.3g}")
+    of = lambda d: torch.cat([ask(x, sigma, c.seed + i) for i, (x, _) in enumerate(batches(d, TOGETHER, d.order))])
+    return {split: check_drawn(of(d))[d.order.argsort()] for split, d in data.items()}
 
 
 def ensemble_member(setup: Setup, i: int) -> Classifier:
