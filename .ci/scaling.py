@@ -15,7 +15,9 @@ from pathlib import Path
 import yaml
 
 os.environ.update(OMP_NUM_THREADS="1", RAY_USAGE_STATS_ENABLED="0", TQDM_DISABLE="1")
-BASE = dict(epochs=5, train_size=200, validation_size=192, test_size=640, samples=30, bootstrap=500)
+BASE = dict(
+    epochs=2, train_size=200, validation_size=128, test_size=256, samples=10, prior_grid=[], subsets=0, bootstrap=100
+)
 WAYS = {
     "two runs, one after the other": ("--workers", 1),
     "two runs, two workers": ("--workers", 2),
