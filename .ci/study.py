@@ -1,9 +1,9 @@
 """Studies on real Ray: python .ci/study.py OUT.json [KILLS].
 
 Two tiny runs (with KILLS four, of two trainings), one after the other, are what everything else is held against,
-byte for byte: a run that two processes share; a cluster of two nodes of which one is killed while it trains and another
-while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run or node, ten in each
-study), a full disk, a read-only folder and damaged files. What happened is written case by case; a case is fine when
+byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is killed while
+it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run
+or node, ten in each study), two workers, a run in shares, a full disk, a read-only folder and damaged files. What happened is written case by case; a case is fine when
 the same command ends in the same bytes."""
 
 import json
@@ -31,6 +31,7 @@ KEPT = (
 )
 STRUCTURES = ["diag", "kron"] if len(sys.argv) > 2 else ["diag"]  # two trainings keep both nodes busy
 PATIENCE = 1200  # seconds for a study
+OUT = Path(sys.argv[1])
 rng, cases = random.Random(0), []
 
 
@@ -64,6 +65,7 @@ def record(what, source, wanted, code, began, **more):
     said = "the same bytes" if fine else f"exit code {code}, {len(differ)} files differ: {differ[:2]}"
     cases.append({"what": what, "came of it": said, "fine": fine, "seconds": seconds, **more})
     print(f"{what}: {said} ({seconds} s)", flush=True)
+    OUT.write_text(json.dumps(cases, indent=1) + "\n")
 
 
 def until(condition, process, seconds=PATIENCE):
@@ -114,9 +116,9 @@ def cluster_case(scratch, wanted):
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         version_case(source, cluster.address)
-        process = started(source, "--ray", cluster.address)
+        process = started(source, "--ray", cluster.address, "--shards", 2)
         trains = lambda: any(folder.glob("*/checkpoints/checkpoint-*"))
-        predicts = lambda: any(folder.glob("*/partial/*"))
+        predicts = lambda: any(folder.glob("*/partial/*ed.test.*"))  # linearised or sampled
         lost = []
         for stage, condition in (("training", trains), ("predictions", predicts)):
             if not until(condition, process): break
@@ -172,7 +174,8 @@ def killed_study(scratch, wanted, i, kills):
 
 
 def stage_of(folder):
-    if any(folder.glob("*/partial/*")): return "in predictions"
+    if any(folder.glob("*/partial/*ed.*")): return "in predictions"
+    if any(folder.glob("*/partial/curvature.*")): return "in the fit"
     if any(folder.glob("*/posterior.safetensors")): return "after a posterior"
     if any(folder.glob("*/adapter/seal.json")): return "after a training"
     return "in training" if any(folder.glob("*/training.log")) else "before training"
@@ -210,7 +213,7 @@ def read_only_case(scratch, wanted):
     finally: subprocess.run(["umount", folder])
 
 
-def main(out, kills):
+def main(kills):
     with tempfile.TemporaryDirectory() as tmp:
         scratch = Path(tmp)
         os.environ["BAYES_LORA_LAYERS_SHARED"] = str(scratch / "shared")  # one pretrained demo base for a seed
@@ -220,19 +223,21 @@ def main(out, kills):
         wanted = contents(source.with_suffix(""))
         assert len(wanted) == 2 * len(STRUCTURES) * len(KEPT) and None not in wanted.values(), "the study is not whole"
         print(f"{2 * len(STRUCTURES)} runs, one after the other: {time.time() - began:.0f} s", flush=True)
-        shared_case(scratch, wanted)
         cluster_case(scratch, wanted)
         done = 0
         for i in range(kills):
             if done < kills: done += killed_study(scratch, wanted, i, min(10, kills - done))
         if kills:
+            shared_case(scratch, wanted)
+            source, began = written(scratch, "workers"), time.time()
+            record("two workers", source, wanted, started(source, "--workers", 2).wait(PATIENCE), began)
             read_only_case(scratch, wanted)
             for name in ("study.json", *(f"seed=1,structure=kron/{name}" for name in KEPT)):
                 damage_case(scratch, wanted, name)
-    out.write_text(json.dumps(cases, indent=1) + "\n")
+    OUT.write_text(json.dumps(cases, indent=1) + "\n")
     bad = [c["what"] for c in cases if not c["fine"]]
     print(f"{len(cases) - len(bad)} of {len(cases)} cases are fine", *bad, sep="\n")
     return 1 if bad else 0
 
 
-if __name__ == "__main__": sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+if __name__ == "__main__": sys.exit(main(int(sys.argv[2]) if len(sys.argv) > 2 else 0))
