@@ -408,8 +408,8 @@ def to_repeat(source: str | Path, run: str) -> str:
 
 # %% ../nbs/12_study.ipynb #fd083531
 def estimate(study: Study, todo: Sequence[str] | None = None) -> float | None:
-    """Seconds that the runs to do (by default all that are left) would take one after the other, out of what finished ones took for each
-    stage; what is borrowed takes none. None before one is done."""
+    """Seconds that the runs to do (by default all that are left) would take one after the other, out of what finished
+    ones took for each stage; what is borrowed takes none. None before one is done."""
     left = waiting(study)
     told = {r: _quietly(lambda: read_json(study.of(r) / "environment.json")) for r in study.runs if r not in left}
     spent = [found["seconds"] for found in told.values() if found and isinstance(found.get("seconds"), dict)]
