@@ -3,8 +3,8 @@
 Two tiny runs (with KILLS four, of two trainings), one after the other, are what everything else is held against,
 byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is killed while
 it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run
-or node, ten in each study), two workers, a run in shares, a full disk, a read-only folder and damaged files. What happened is written case by case; a case is fine when
-the same command ends in the same bytes."""
+or node, several in each study), two workers, a run in shares, a full disk, a read-only folder and damaged files. What
+happened is written case by case; a case is fine when the same command ends in the same bytes."""
 
 import json
 import os

@@ -444,8 +444,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="write a finished run's classifier into a folder to hand on, or what a study found",
         description=(
             "Adapter, posterior of the Bayesian layers, temperature, thresholds, prompt and a model card, in one folder"
-            " with checksums: for `predict`, for `load_bayesian` in Python, or for the Hub. Of a study: its results without"
-            " weights and predictions, fit for a repository."
+            " with checksums: for `predict`, for `load_bayesian` in Python, or for the Hub. Of a study: its results"
+            " without weights and predictions, fit for a repository."
         ),
     )
     p.add_argument("folder", help="output_dir of a finished run, or folder of a study")

@@ -249,17 +249,13 @@ def over_runs(runs: Sequence[Run]) -> dict[str, dict[str, dict]]:
     for predictive, sets in runs[0].results.predictives.items():
         layers = {"all": runs[0].swept} | {k: s.layers for k, s in sets.groups.items()}
         at = {k: [runs[0].swept.index(l) for l in own if l in runs[0].swept] for k, own in layers.items()}
-        found[predictive] = {
-            metric: {
+        found[predictive] = {}
+        for metric in KEPT_METRICS:
+            reliable = lambda own: [_reliability(run, predictive, metric, own) for run in runs]
+            found[predictive][metric] = {
                 "shared": shared_error(runs, predictive, metric, runs[0].swept),
-                "reliability": {
-                    k: [_reliability(run, predictive, metric, own) for run in runs]
-                    for k, own in at.items()
-                    if len(own) > 2
-                },
+                "reliability": {k: reliable(own) for k, own in at.items() if len(own) > 2},
             }
-            for metric in KEPT_METRICS
-        }
     return found
 
 def keep_results(
