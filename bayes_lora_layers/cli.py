@@ -314,7 +314,8 @@ def _say_plan(study, only: Sequence[str]) -> None:
     todo, shared, width = waiting(study, only), lenders(study), max(map(len, study.runs))
     for run in study.runs:
         lent = "; ".join(f"{what} of {lender}" for what, lender in shared[run].items() if what != "pretrained")
-        print(f"{run:{width}}  {'to do' if run in todo else 'done ' if is_done(study, run) else 'left '}  {lent and 'takes the ' + lent}".rstrip())
+        state = "to do" if run in todo else "done " if is_done(study, run) else "left "
+        print(f"{run:{width}}  {state}  {lent and 'takes the ' + lent}".rstrip())
     seconds = estimate(study, todo)
     print(f"{len(study.runs)} runs in {study.folder}, {len(todo)} to do, {counted(study.threads, 'thread')} each")
     if not todo: return

@@ -775,8 +775,8 @@ def tfb_probs(
     rows: int = 0,  # as in `sampled_probs`
 ) -> Float[Tensor, "n c"]:
     "Average softmax over such samples of all layers."
-    deviations = tfb_deviations(classifier, sigma, samples, seed)
-    return sampled_probs(classifier, None, x, [classifier.layers], samples, seed, rows, deviations=deviations)["probs"][0]
+    drawn = tfb_deviations(classifier, sigma, samples, seed)
+    return sampled_probs(classifier, None, x, [classifier.layers], samples, seed, rows, deviations=drawn)["probs"][0]
 
 def largest_noise(
     nll: Callable[[float], float],  # sigma -> NLL; of 0, of the MAP

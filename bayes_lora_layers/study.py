@@ -355,8 +355,8 @@ def run_study(
     threads: int = 0,  # of each process; 0 for what the study says
     shards: int = 0,  # processes that have a share in each run, on Ray; 0 for what the study says
 ) -> pd.DataFrame:
-    """Run or resume a study and return its `status`. The files do not depend on `workers`, `shards` or `address`. Raises
-    `ValueError` before any run starts when something in the plan is wrong, or the machines cannot do it."""
+    """Run or resume a study and return its `status`. The files do not depend on `workers`, `shards` or `address`.
+    Raises `ValueError` before any run starts when something in the plan is wrong, or the machines cannot do it."""
     study = read_study(source)
     for name, value, least in (("workers", workers, 1), ("threads", threads, 0), ("shards", shards, 0)):
         if value < least: raise ValueError(f"{name}={value}; expected at least {least}")
