@@ -51,6 +51,7 @@ from bayes_lora_layers.files import (
 )
 from bayes_lora_layers.laplace import (
     Posterior,
+    adds_up,
     evidence_prior,
     find_structure,
     fit_laplace,
@@ -287,7 +288,7 @@ BLOCKS = "curvature.{}.safetensors"  # in `partial/`
 def blocks_of(setup: Setup, classifier: Classifier, data: Examples) -> list[Int[Tensor, "n"]]:
     "Rows of the training split by block: whole batches in their order, divided evenly."
     structure, batches_of = find_structure(setup.config.structure), data.order.split(FIT_BATCH)
-    if not hasattr(structure, "parts"): return [data.order]
+    if not adds_up(structure): return [data.order]
     numbers = sum(structure.size(*w.shape) for s in classifier.sites for w in classifier.weights(s))
     many = max(1, min(len(batches_of), MOST_BLOCKS, int(BLOCK_BYTES / (4 * numbers))))
     return [torch.cat([batches_of[i] for i in block]) for block in np.array_split(np.arange(len(batches_of)), many)]
