@@ -175,8 +175,8 @@ def fit_laplace(
 
 # %% ../nbs/05_laplace.ipynb #6bb1286c
 def adds_up(structure: Structure) -> bool:
-    """Whether fits on blocks may be added: `parts` is the structure's own, or inherited together with laplace-torch's own
-    fit, which adds up batches. A fit that does more to the whole is not shared out."""
+    """Whether fits on blocks may be added: `parts` is the structure's own, or inherited together with laplace-torch's
+    own fit, which adds up batches. A fit that does more to the whole is not shared out."""
     fits = structure.laplace.fit in (DiagLaplace.fit, KronLaplace.fit)
     return "parts" in vars(type(structure)) or (hasattr(structure, "parts") and fits)
 
