@@ -49,9 +49,9 @@ def started(source, *options):
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def contents(folder, runs=""):
+def contents(folder):
     found = {}
-    for run in sorted(p for p in folder.iterdir() if "=" in p.name and p.name.startswith(runs)):
+    for run in sorted(p for p in folder.iterdir() if "=" in p.name):
         for name in KEPT:
             path = run / name
             found[f"{run.name}/{name}"] = path.read_bytes() if path.exists() else None

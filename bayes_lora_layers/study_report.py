@@ -21,14 +21,14 @@ from nbformat.v4 import new_markdown_cell
 from scipy.stats import t as student
 
 from .attribution import OverSeeds, compare, over_seeds, rank_correlation, shared_error
-from .files import Damaged, counted, plain, read_json, write_atomically, write_json
+from .files import Damaged, counted, or_none, plain, write_atomically, write_json
 from .figures import Panel, plot_splits, plot_transfer
 from .intervals import Interval, Pooled, paired_gains, reliability, resample_counts
 from .metrics import title_of
 from .report import html_of, look_of_page, shown_figure, shown_table, whole_page
 from .results import RESULTS, Run, read_run
 from .study import RECORD, Study, read_study, status, to_repeat
-from .verdict import SUMMARY, analyse, recommend, say_layers, signed, with_interval
+from .verdict import SUMMARY, analyse, read_summary, recommend, say_layers, signed, with_interval
 
 # %% ../nbs/12_study_report.ipynb #fd84db7d
 SEED = "seed"  # the axis whose values are repetitions
@@ -263,7 +263,7 @@ def keep_results(
     target: str | Path,  # a new folder
 ) -> Path:
     """Copy of a study what its findings rest on: the record, results and conclusions of its finished runs, and
-    `over_runs.json` where they have their predictions. Raises `ValueError` when no run is finished or the target is
+    `over_runs.json`, for each answer (runs that differ in the seed alone), where they have their predictions. Raises `ValueError` when no run is finished or the target is
     not empty."""
     study, target = read_study(source), Path(target)
     done = [row.run for row in status(study).itertuples() if row.state == "done"]
@@ -271,13 +271,14 @@ def keep_results(
     if target.exists() and any(target.iterdir()): raise ValueError(f"{target} is not empty; expected a new folder")
     runs = {run: read_run(study.of(run)) for run in done}
     for run, found in runs.items():
-        try: analyse(found)
-        except Damaged: pass  # a copy already, which is copied as it is
+        try: or_none(lambda: read_summary(found.folder)) or analyse(found)
+        except Damaged: pass  # no predictions to draw conclusions from
         for name in (RESULTS, SUMMARY):
             if (study.of(run) / name).exists(): _copy_json(study.of(run) / name, target / run / name)
     _copy_json(study.folder / RECORD, target / RECORD)
     if all((study.of(run) / "predictions.safetensors").exists() for run in done):
-        write_json(target / OVER_RUNS, over_runs(list(runs.values())))
+        answers = {name: [runs[run] for run in by_seed.values()] for name, by_seed in answers_of(study, done).items()}
+        write_json(target / OVER_RUNS, {name: over_runs(found) for name, found in answers.items()})
     elif (study.folder / OVER_RUNS).exists(): _copy_json(study.folder / OVER_RUNS, target / OVER_RUNS)
     return target
 
