@@ -263,8 +263,8 @@ def keep_results(
     target: str | Path,  # a new folder
 ) -> Path:
     """Copy of a study what its findings rest on: the record, results and conclusions of its finished runs, and
-    `over_runs.json`, for each answer (runs that differ in the seed alone), where they have their predictions. Raises `ValueError` when no run is finished or the target is
-    not empty."""
+    `over_runs.json`, for each answer (runs that differ in the seed alone), where they have their predictions. Raises
+    `ValueError` when no run is finished or the target is not empty."""
     study, target = read_study(source), Path(target)
     done = [row.run for row in status(study).itertuples() if row.state == "done"]
     if not done: raise ValueError(f"study={str(source)!r} has no finished run; expected at least one")
