@@ -31,7 +31,7 @@ setup(
     package_data={cfg["lib_name"]: ["run_sweep.ipynb", "*.css", "*.html", "*.js"]},
     python_requires=">=" + cfg["min_python"],
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={k: shlex.split(cfg[f"{k}_requirements"]) for k in ("dev", "ray")},
+    extras_require={k: shlex.split(cfg[f"{k}_requirements"]) for k in ("dev", "ray", "corruptions")},
     entry_points={"nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"], "console_scripts": shlex.split(cfg["console_scripts"])},
     zip_safe=False,
 )

@@ -98,10 +98,12 @@ def digits_parts(
 FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}  # how each is read
 
 def read_source(
-    name: str,  # Hub name, or path of a local folder or file; `name:configuration` where there are several
+    name: str,  # 'digits', Hub name, or path of a local folder or file; `name:configuration` where there are several
+    seed: int = 0,  # of the digits' parts
 ) -> DatasetDict:
     """All splits of a data set. Raises `ValueError` naming the source when it is neither readable on disk nor a Hub
     data set."""
+    if name == "digits": return DatasetDict({k: d for k, d in digits_parts(seed).items() if k != "pretrain"})
     folder, options = Path(name), {"sep": "\t"} if name.endswith(".tsv") else {}
     try:
         if (folder / "dataset_dict.json").exists(): return DatasetDict.load_from_disk(name)
@@ -406,10 +408,7 @@ def load_splits(
 ) -> Splits:
     """Train, validation and test splits of a named data set, disjoint and the same for the same arguments. Raises
     `ValueError` naming the parameter at fault."""
-    if dataset == "digits":
-        parts = digits_parts(seed)
-        source = DatasetDict({k: parts[k] for k in ("train", "validation", "test")})
-    else: source = read_source(dataset)
+    source = read_source(dataset, seed)
     for k, v in source.items():
         if not len(v): raise ValueError(f"dataset={dataset!r}: its split {k!r} is empty; expected at least one example")
     reference = source["train" if "train" in source else next(iter(source))]
