@@ -156,7 +156,7 @@ def report(args: argparse.Namespace) -> int:
     print(render_report(args.folder, args.beside).resolve())
     return 0
 
-def _is_study(folder: str | Path) -> bool: return (Path(folder) / "study.json").exists()
+def _is_study(path: str | Path) -> bool: return Path(path).is_file() or (Path(path) / "study.json").exists()
 
 # %% ../nbs/13_cli.ipynb #082df9a7
 def printable(text: str) -> str:
@@ -259,7 +259,8 @@ def predict(args: argparse.Namespace) -> int:
     told = answer_file(args.folder, args.data, args.output, args.risk, args.by, args.device)
     print(f"{told.path.resolve()}: {told.examples:,} examples, answered by {printable(told.by)}")
     if told.problems: print(f"{told.problems:,} could not be read; the column 'problem' says why")
-    if told.threshold is not None:
+    if told.threshold == float("inf"): print(f"none is answered: {told.abstained:,} are handed on")
+    elif told.threshold is not None:
         answered, wrong = told.on_test or (float("nan"), float("nan"))
         on_test = f"{answered:.1%}" + ("" if wrong != wrong else f", {wrong:.1%} of them wrong")
         print(
@@ -406,7 +407,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="draw the report of a finished run again, or the page of a study",
         description="Draw plots/ and report.html of a finished run or a study again, from its result files alone.",
     )
-    p.add_argument("folder", help="output_dir of a finished run, or folder of a study")
+    p.add_argument("folder", help="output_dir of a finished run, or a study's file or folder")
     p.add_argument(
         "--beside",
         metavar="FOLDER",
@@ -449,7 +450,7 @@ def make_parser() -> argparse.ArgumentParser:
             " without weights and predictions, fit for a repository."
         ),
     )
-    p.add_argument("folder", help="output_dir of a finished run, or folder of a study")
+    p.add_argument("folder", help="output_dir of a finished run, or a study's file or folder")
     p.add_argument("to", help="a new folder")
     p.add_argument("--by", default="", help="as for predict")
     p.add_argument("--risk", type=float, nargs="+", default=[], help="allowed errors among answers (default the run's)")

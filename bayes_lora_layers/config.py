@@ -27,6 +27,7 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
 
+import peft
 import torch
 import yaml
 from filelock import FileLock, Timeout
@@ -80,7 +81,7 @@ class Config:
     smallest_gain: float = 0.005  # of `metric`: what is below does not matter
     risk: float = 0.05  # target for the error among answered examples, when doubtful ones may be handed on
     answer: str = "auto"  # predictive that the report answers by: a name, or 'auto' for the lower validation NLL
-    baselines: list = field(default_factory=list)  # 'tfb', 'mc-dropout' (needs lora_dropout), 'ensemble'
+    baselines: list = field(default_factory=list)  # 'tfb', 'swag', 'monteclora', 'mc-dropout', 'ensemble'
     ensemble_size: int = 5  # adapters of the ensemble
     sampled_parts: bool = False  # also sample factors and projections, not only whole layers
     layers: list = field(default_factory=list)  # layers to sweep; empty for all
@@ -231,7 +232,7 @@ CONSTRAINTS = {
     "smallest_gain": number(0, 1, above=True),
     "risk": Constraint(lambda v: 0 < v < 1, "a number between 0 and 1"),
     "answer": choice("auto", "linearised", "sampled"),
-    "baselines": several("tfb", "mc-dropout", "ensemble"),
+    "baselines": several("tfb", "swag", "monteclora", "mc-dropout", "ensemble"),
     "ensemble_size": integer(2, 1000),
     "sampled_parts": Constraint(lambda v: True, "true or false"),
     "layers": Constraint(_layer_numbers, "a list of layer numbers"),
@@ -261,13 +262,17 @@ BETWEEN = {  # what a parameter must be beside the others: config -> bool
     "answer": Constraint(
         lambda c: c.answer in ("auto", *c.predictives), "'auto', or one of the run's own predictives"
     ),
+    "baselines": Constraint(
+        lambda c: "monteclora" not in c.baselines or hasattr(peft, "MontecloraConfig"),
+        f"no 'monteclora' with peft {peft.__version__}; it came with 0.20",
+    ),
     "lora_dropout": Constraint(
         lambda c: "mc-dropout" not in c.baselines or c.lora_dropout > 0,
         "a positive number with baselines=['mc-dropout']",
     ),
     "adapter": Constraint(
-        lambda c: "ensemble" not in c.baselines or not c.adapter,
-        "none with baselines=['ensemble'], which trains its members as this run trains its MAP",
+        lambda c: not {"ensemble", "monteclora"} & {*c.baselines} or not c.adapter,
+        "none with 'ensemble' or 'monteclora' in baselines, which train as this run trains its MAP",
     ),
 }
 

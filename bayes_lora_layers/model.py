@@ -6,8 +6,8 @@
 __all__ = ['ROLES', 'LINEAR', 'CLOSED', 'INSIDE', 'WEIGHTS', 'SETTINGS', 'BASE', 'tiny_vit', 'linear_weight', 'block_of',
            'block_names', 'head_names', 'find_targets', 'Site', 'inside', 'LogitsModule', 'Classifier', 'find_sites',
            'example_input', 'replaced', 'merged', 'skipping_unread_tokens', 'find_reads', 'trained_heads',
-           'refuse_unknown', 'as_classifier', 'add_lora', 'answers_only', 'resize_positions', 'load_base',
-           'fingerprint', 'base_fingerprint', 'model_fingerprint', 'adapter_fingerprint', 'save_adapter',
+           'refuse_unknown', 'as_classifier', 'lora_config', 'add_lora', 'answers_only', 'resize_positions',
+           'load_base', 'fingerprint', 'base_fingerprint', 'model_fingerprint', 'adapter_fingerprint', 'save_adapter',
            'load_adapter', 'in_precision', 'first_broken_layer']
 
 # %% ../nbs/02_model.ipynb #f191cc0a
@@ -545,28 +545,39 @@ def as_classifier(
     return replace(classifier, reads=find_reads(classifier))
 
 # %% ../nbs/02_model.ipynb #6cee97d5
-def add_lora(
+def lora_config(
     model: nn.Module,  # a transformers classifier, or a language model from `load_base`
-    processor,  # see `process`
-    classes: Sequence[str],
     rank: int = 8,  # r
     alpha: float = 8,  # scaling is alpha / rank
     target_modules: Sequence[str] = ("q", "v"),  # roles or module names, see `find_targets`
     dropout: float = 0.0,  # on the input of A, in training only
-    seed: int = 0,  # draws A; B starts at zero
-) -> Classifier:
-    "A classifier with fresh LoRA adapters. Raises `ValueError` naming the parameter that is out of range."
+    **more,  # for PEFT's variants of LoRA
+) -> LoraConfig:
+    "PEFT's configuration of an adapter. Raises `ValueError` naming the parameter that is out of range."
     if rank < 1: raise ValueError(f"rank={rank}; expected an integer of at least 1")
     if not alpha > 0: raise ValueError(f"alpha={alpha}; expected a positive number")
     if not 0 <= dropout < 1: raise ValueError(f"lora_dropout={dropout}; expected 0 <= dropout < 1")
     targets = find_targets(model, list(target_modules))
-    torch.manual_seed(seed)
     adapted = {type(model.get_submodule(t)) for t in targets}
     trained = [h for h in trained_heads(model) if h not in targets]
-    config = LoraConfig(
+    return LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, modules_to_save=trained or None,
-        fan_in_fan_out=adapted == {Conv1D},
+        fan_in_fan_out=adapted == {Conv1D}, **more,
     )
+
+def add_lora(
+    model: nn.Module,  # as `lora_config` takes it
+    processor,  # see `process`
+    classes: Sequence[str],
+    rank: int = 8,
+    alpha: float = 8,
+    target_modules: Sequence[str] = ("q", "v"),
+    dropout: float = 0.0,
+    seed: int = 0,  # draws A; B starts at zero
+) -> Classifier:
+    "A classifier with fresh LoRA adapters. Raises `ValueError` naming the parameter that is out of range."
+    config = lora_config(model, rank, alpha, target_modules, dropout)
+    torch.manual_seed(seed)
     return as_classifier(get_peft_model(model, config), processor, classes)
 
 # %% ../nbs/02_model.ipynb #12196c52

@@ -166,6 +166,8 @@ BASELINES = {
     "head": "the head alone (last-layer Laplace)",
     "mc-dropout": "MC dropout",
     "tfb": "training-free noise (TFB)",
+    "swag": "SWAG",
+    "monteclora": "MonteCLoRA",
 }
 
 def lead_of(told: Told, predictive: str) -> str:

@@ -7,7 +7,8 @@ __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS
            'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 'prepare', 'digests_of', 'base_of', 'adapted',
            'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map', 'validation_prior',
            'fit_posterior', 'choose_prior', 'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature',
-           'predict_baselines', 'head_probs', 'noisy_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share',
+           'predict_baselines', 'head_probs', 'asked_in_parts', 'sampling', 'noisy_probs', 'averaged_probs',
+           'variational_probs', 'dropped_probs', 'ensemble_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share',
            'answer_costs', 'measured_call', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
@@ -26,6 +27,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from bayes_lora_layers.baselines import (
+    TFB_EXAMPLES, dropout_probs, largest_noise, monteclora_probs, swag_probs, swag_variances, tfb_probs,
+    train_monteclora,
+)
 from bayes_lora_layers.config import (
     STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold,
     pass_dtype, read_config, read_until, timed,
@@ -48,6 +53,7 @@ from bayes_lora_layers.files import (
     tensors_digest,
     write_atomically,
     write_json,
+    write_tensors,
 )
 from bayes_lora_layers.laplace import (
     Posterior,
@@ -77,8 +83,7 @@ from bayes_lora_layers.model import (
     tiny_vit,
 )
 from bayes_lora_layers.predict import (
-    TFB_EXAMPLES, BayesianClassifier, check_drawn, dropout_probs, largest_noise, linearised_probs, mc_probs,
-    normal_draws, sampled_probs, tfb_probs,
+    BayesianClassifier, check_drawn, linearised_probs, mc_probs, normal_draws, sampled_probs,
 )
 from bayes_lora_layers.predictions import (
     ALL,
@@ -114,6 +119,11 @@ class Setup:
     trained: bool  # whether the classifier is at its MAP already
     made_from: dict[str, dict[str, str]]  # stage of `STAGES` -> digests of parameters, data and base model
     shifts: dict[str, str] = field(default_factory=dict)  # digest of each
+
+    @property
+    def base_name(self) -> str:
+        "Of the base: a name, or the folder of the one that the run pretrained."
+        return str(self.folder / "pretrained" / "model") if self.config.model == "tiny-vit" else self.config.model
 
     def examples(self, split: str) -> Examples:
         noise = self.config.test_noise if split == "test" else 0.0
@@ -339,22 +349,8 @@ def predict_baselines(
     c, probs = setup.config, {split: {} for split in data}
     if "train" in at_map:
         with timed(setup.folder, "head"): _add(probs, "head", head_probs(c, classifier, at_map, setup.device))
-    if "tfb" in c.baselines:
-        with timed(setup.folder, "tfb"): _add(probs, "tfb", noisy_probs(setup, classifier, data))
-    if "mc-dropout" in c.baselines:
-        dropped = lambda d: [
-            dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i)
-            for i, (x, _) in enumerate(batches(d, c.batch_size))
-        ]
-        with timed(setup.folder, "mc-dropout"):
-            _add(probs, "mc-dropout", {split: torch.cat(dropped(d)) for split, d in data.items()})
-    if "ensemble" in c.baselines:
-        with timed(setup.folder, "ensemble"):
-            members = [classifier, *(ensemble_member(setup, i) for i in range(1, c.ensemble_size))]
-            softmaxes = lambda d: torch.stack(
-                [predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members]
-            )
-            _add(probs, "ensemble", {split: softmaxes(d).mean(0) for split, d in data.items()})
+    for name in filter(c.baselines.__contains__, ASKED):
+        with timed(setup.folder, name): _add(probs, name, ASKED[name](setup, classifier, data))
     return probs
 
 
@@ -369,16 +365,30 @@ def head_probs(
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
 
 
+def asked_in_parts(data: Examples, ask: Callable, size: int = TOGETHER) -> Float[Tensor, "n c"]:
+    "What `ask(inputs, number of the batch)` makes of batches of about equal length, in the order of the rows."
+    found = [ask(x, i) for i, (x, _) in enumerate(batches(data, size, data.order))]
+    return check_drawn(torch.cat(found).cpu())[data.order.argsort()]
+
+
+def sampling(setup: Setup, classifier: Classifier) -> Callable:
+    "Batch, probs -> `probs(passes, x, rows)`, with passes in the run's precision and rows as memory has room."
+    passes = in_precision(classifier, pass_dtype(setup.config.precision, setup.device))
+    room = Room(lambda one: rows_per_pass(passes, one.to(setup.device, passes.dtype), setup.config.memory_budget))
+    def ask(x, probs):
+        x = x.to(setup.device)
+        return room(x, lambda rows: probs(passes, x, rows)).cpu()
+    return ask
+
+
 def noisy_probs(
     setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
 ) -> dict[str, Float[Tensor, "n c"]]:
     "Of training-free noise, whose size is found on training examples."
     c, train = setup.config, setup.examples("train")
-    passes = in_precision(classifier, pass_dtype(c.precision, setup.device))
-    room = Room(lambda one: rows_per_pass(passes, one.to(setup.device, passes.dtype), c.memory_budget))
+    sampled = sampling(setup, classifier)
     def ask(x, sigma, seed):
-        x = x.to(setup.device)
-        return room(x, lambda rows: tfb_probs(passes, x, sigma, c.samples, seed, rows)).cpu()
+        return sampled(x, lambda passes, x, rows: tfb_probs(passes, x, sigma, c.samples, seed, rows))
     asked = torch.randperm(len(train), generator=torch.Generator().manual_seed(c.seed))[:TFB_EXAMPLES]
     some = list(batches(train, TOGETHER, train.order[torch.isin(train.order, asked)]))
     def nll(sigma):
@@ -386,16 +396,67 @@ def noisy_probs(
         return float(-torch.cat(probs).double().clamp_min(1e-30).log().mean())
     sigma = largest_noise(nll)
     say(f"tfb: noise of {sigma:.3g}")
-    of = lambda d: torch.cat([ask(x, sigma, c.seed + i) for i, (x, _) in enumerate(batches(d, TOGETHER, d.order))])
-    return {split: check_drawn(of(d))[d.order.argsort()] for split, d in data.items()}
+    return {split: asked_in_parts(d, lambda x, i: ask(x, sigma, c.seed + i)) for split, d in data.items()}
+
+
+def averaged_probs(
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
+) -> dict[str, Float[Tensor, "n c"]]:
+    "Of the Gaussian that SGD's iterates leave, kept in `swag.safetensors`."
+    c, path = setup.config, setup.folder / "swag.safetensors"
+    made_from = {"adapter": adapter_fingerprint(classifier), "configuration": digest(read_until(c, "map"))}
+    kept = or_none(lambda: read_tensors(path, made_from)[0])
+    if kept is None:
+        kept = swag_variances(classifier, setup.examples("train"), c.batch_size, c.prior_precision, seed=c.seed)
+        write_tensors(path, kept, made_from)
+    variances = {name: v.to(setup.device) for name, v in kept.items()}
+    sampled = sampling(setup, classifier)
+    def ask(x, i):
+        return sampled(x, lambda passes, x, rows: swag_probs(passes, variances, x, c.samples, c.seed + i, rows))
+    return {split: asked_in_parts(d, ask) for split, d in data.items()}
+
+
+def variational_probs(
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
+) -> dict[str, Float[Tensor, "n c"]]:
+    "Of an adapter that MonteCLoRA trains in `monteclora/`, as the MAP was trained."
+    c = setup.config
+    adapter = dict(rank=c.rank, alpha=c.alpha, target_modules=c.target_modules, dropout=c.lora_dropout)
+    training = {k: getattr(c, k) for k in ("epochs", "batch_size", "learning_rate", "prior_precision", "checkpoint")}
+    network = train_monteclora(
+        base_of(c, setup.base_name, setup.data.classes, setup.data.task)[0],
+        setup.examples("train"), setup.examples("validation"), setup.folder / "monteclora", adapter, c.seed,
+        setup.made_from["map"], setup.device,
+        bf16=pass_dtype(c.precision, setup.device) == torch.bfloat16, **training,
+    )
+    ask = lambda x, i: monteclora_probs(network, x.to(setup.device), c.samples, c.seed + i)
+    return {split: asked_in_parts(d, ask) for split, d in data.items()}
+
+
+def dropped_probs(
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
+) -> dict[str, Float[Tensor, "n c"]]:
+    "Of LoRA's dropout, left on."
+    c = setup.config
+    ask = lambda x, i: dropout_probs(classifier, x.to(setup.device), c.samples, c.seed + i)
+    return {split: asked_in_parts(d, ask, c.batch_size) for split, d in data.items()}
+
+
+def ensemble_probs(
+    setup: Setup, classifier: Classifier, data: Mapping[str, Examples]
+) -> dict[str, Float[Tensor, "n c"]]:
+    "Of the MAP and further members."
+    c = setup.config
+    members = [classifier, *(ensemble_member(setup, i) for i in range(1, c.ensemble_size))]
+    softmaxes = lambda d: [predict_logits(m.network, d, c.batch_size)[0].softmax(-1) for m in members]
+    return {split: torch.stack(softmaxes(d)).mean(0) for split, d in data.items()}
 
 
 def ensemble_member(setup: Setup, i: int) -> Classifier:
     "A member of the ensemble, trained in `ensemble/` or read from there."
     folder, classes = setup.folder / "ensemble" / str(i), setup.data.classes
     c = replace(setup.config, seed=setup.config.seed + i)
-    model = str(setup.folder / "pretrained" / "model") if c.model == "tiny-vit" else c.model
-    base = base_of(c, model, classes, setup.data.task)
+    base = base_of(c, setup.base_name, classes, setup.data.task)
     made_from = {**setup.made_from["map"], "configuration": digest(read_until(c, "map"))}
     if or_none(lambda: check_seal(folder / "adapter", made_from)):
         return load_adapter(*base, classes, folder / "adapter", made_from)
@@ -407,6 +468,14 @@ def ensemble_member(setup: Setup, i: int) -> Classifier:
 # %% ../nbs/09_sweep.ipynb #b52c81ca
 def _add(probs: dict[str, dict[str, Tensor]], name: str, by_split: dict[str, Tensor]) -> None:
     for split, p in by_split.items(): probs[split][name] = p.cpu().contiguous()
+
+ASKED = {  # baselines on request -> what makes them of a run
+    "tfb": noisy_probs,
+    "swag": averaged_probs,
+    "monteclora": variational_probs,
+    "mc-dropout": dropped_probs,
+    "ensemble": ensemble_probs,
+}
 
 # %% ../nbs/09_sweep.ipynb #bbef2fe6
 def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predictions:

@@ -10,6 +10,7 @@ __all__ = ['log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -37,8 +38,8 @@ def log_prior_penalty(
 ) -> Float[Tensor, ""]:
     """The prior's share of the mean loss, `prior_precision / (2 n) * ||theta||^2` over LoRA weights: heads and frozen
     weights have none."""
-    lora = (p for name, p in model.named_parameters() if "lora_" in name)
-    return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in lora)
+    factors = (p for name, p in model.named_parameters() if re.search("lora_[AB]", name))
+    return prior_precision / (2 * n) * sum((p.float() ** 2).sum() for p in factors)
 
 # %% ../nbs/03_train.ipynb #e897c271
 class _ByLength(LengthGroupedSampler):
@@ -156,6 +157,7 @@ def fit_network(
     checkpoint: str = "best",  # 'best' restores the epoch with the lowest validation NLL, 'last' keeps the end
     title: str = "training",
     made_from: dict[str, str] | None = None,  # digests of what else it depends on
+    trainer_class: type = MAPTrainer,
 ) -> None:
     """Train in place with AdamW, a cosine schedule and a tenth of warm-up. Resumes from `folder` when it holds a
     checkpoint."""
@@ -190,7 +192,7 @@ def fit_network(
     )
     right = lambda e: {"accuracy": float((e.predictions.argmax(-1) == e.label_ids).mean())}
     first_of = lambda outputs, labels: outputs[0] if isinstance(outputs, tuple) else outputs
-    trainer = MAPTrainer(
+    trainer = trainer_class(
         model=model,
         args=args,
         train_dataset=train,
