@@ -260,16 +260,20 @@ def over_runs(runs: Sequence[Run]) -> dict[str, dict[str, dict]]:
 
 def keep_results(
     source: str | Path,  # a study's file or folder
-    target: str | Path,  # a new folder
+    target: str | Path,  # a new folder, or an earlier copy, which is replaced
 ) -> Path:
     """Copy of a study what its findings rest on: the record, results and conclusions of its finished runs, and
     `over_runs.json`, for each answer (runs that differ in the seed alone), where they have their predictions. Raises
-    `ValueError` when no run is finished or the target is not empty."""
+    `ValueError` when no run is finished or the target holds anything else."""
     study, target = read_study(source), Path(target)
     done = [row.run for row in status(study).itertuples() if row.state == "done"]
     if not done: raise ValueError(f"study={str(source)!r} has no finished run; expected at least one")
-    if target.exists() and any(target.iterdir()): raise ValueError(f"{target} is not empty; expected a new folder")
+    if target.resolve() == study.folder.resolve(): raise ValueError(f"{target} is the study itself; expected another")
+    before = [p for p in target.rglob("*") if p.is_file()]
+    other = next((p for p in before if p.name not in (RECORD, OVER_RUNS, RESULTS, SUMMARY)), None)
+    if other: raise ValueError(f"{target} holds {other.relative_to(target)}; expected a new folder, or an earlier copy")
     runs = {run: read_run(study.of(run)) for run in done}
+    for path in before: path.unlink()
     for run, found in runs.items():
         try: or_none(lambda: read_summary(found.folder)) or analyse(found)
         except Damaged: pass  # no predictions to draw conclusions from
