@@ -1,10 +1,11 @@
-"""Studies on real Ray: python .ci/study.py OUT.json [KILLS].
+"""Studies on real Ray: python .ci/study.py OUT.json [KILLS], or OUT.json again WORD...
 
 Two tiny runs (with KILLS four, of two trainings), one after the other, are what everything else is held against,
 byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is killed while
 it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run
 or node, several in each study), two workers, a run in shares, a full disk, a read-only folder and damaged files. What
-happened is written case by case; a case is fine when the same command ends in the same bytes."""
+happened is written case by case; a case is fine when the same command ends in the same bytes. With `again` the cases
+whose names hold a word (disk, damaged, workers, shares) are done anew, and all others stay as they are in OUT.json."""
 
 import json
 import os
@@ -32,7 +33,10 @@ KEPT = (
 STRUCTURES = ["diag", "kron"] if len(sys.argv) > 2 else ["diag"]  # two trainings keep both nodes busy
 PATIENCE = 1200  # seconds for a study
 OUT = Path(sys.argv[1])
-rng, cases = random.Random(0), []
+AGAIN = sys.argv[3:] if sys.argv[2:3] == ["again"] else []
+KILLS = int(sys.argv[2]) if len(sys.argv) > 2 and not AGAIN else 0
+before = json.loads(OUT.read_text()) if AGAIN else []
+rng, cases = random.Random(0), [c for c in before if not any(word in c["what"] for word in AGAIN)]
 
 
 def written(scratch, name):
@@ -213,7 +217,7 @@ def read_only_case(scratch, wanted):
     finally: subprocess.run(["umount", folder])
 
 
-def main(kills):
+def main():
     with tempfile.TemporaryDirectory() as tmp:
         scratch = Path(tmp)
         os.environ["BAYES_LORA_LAYERS_SHARED"] = str(scratch / "shared")  # one pretrained demo base for a seed
@@ -223,15 +227,17 @@ def main(kills):
         wanted = contents(source.with_suffix(""))
         assert len(wanted) == 2 * len(STRUCTURES) * len(KEPT) and None not in wanted.values(), "the study is not whole"
         print(f"{2 * len(STRUCTURES)} runs, one after the other: {time.time() - began:.0f} s", flush=True)
-        cluster_case(scratch, wanted)
+        asked = lambda word: word in AGAIN or (KILLS and not AGAIN)
+        if not AGAIN: cluster_case(scratch, wanted)
         done = 0
-        for i in range(kills):
-            if done < kills: done += killed_study(scratch, wanted, i, min(10, kills - done))
-        if kills:
-            shared_case(scratch, wanted)
+        for i in range(KILLS):
+            if done < KILLS: done += killed_study(scratch, wanted, i, min(10, KILLS - done))
+        if asked("shares"): shared_case(scratch, wanted)
+        if asked("workers"):
             source, began = written(scratch, "workers"), time.time()
             record("two workers", source, wanted, started(source, "--workers", 2).wait(PATIENCE), began)
-            read_only_case(scratch, wanted)
+        if asked("disk"): read_only_case(scratch, wanted)
+        if asked("damaged"):
             for name in ("study.json", *(f"seed=1,structure=kron/{name}" for name in KEPT)):
                 damage_case(scratch, wanted, name)
     OUT.write_text(json.dumps(cases, indent=1) + "\n")
@@ -240,4 +246,4 @@ def main(kills):
     return 1 if bad else 0
 
 
-if __name__ == "__main__": sys.exit(main(int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+if __name__ == "__main__": sys.exit(main())

@@ -9,6 +9,7 @@ __all__ = ['EXIT_CODES', 'FAILED', 'WRONG_CALL', 'INTERRUPTED', 'EXAMPLES', 'COM
 
 # %% ../nbs/13_cli.ipynb #49488169
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -484,7 +485,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not sys.warnoptions: warnings.simplefilter("ignore")  # those of other packages, about other packages
     try: return args.do(args)
     except (ValueError, OSError, yaml.YAMLError) as e:
-        print(f"bayes-lora-layers: {e}", file=sys.stderr)
-        return WRONG_CALL
+        full = isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)
+        print(f"bayes-lora-layers: {e}{'; with room, the same command goes on' if full else ''}", file=sys.stderr)
+        return FAILED if full else WRONG_CALL
 
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not inside a notebook

@@ -652,8 +652,10 @@ def _said(example: str | tuple | dict, letters: Sequence[str]) -> str:
 # %% ../nbs/09_sweep.ipynb #7f1036cc
 def finished(config: Config) -> Results | None:
     "The results of a run, when they and all its other files are there and sound. What is not, is told."
-    results = or_none(lambda: _results_of(config))
-    return results if results is not None and _complete(config, results) else None
+    results, path = _sound(config), Path(config.output_dir) / TABLE
+    if results is None or not path.exists(): return None
+    if path.read_text(encoding="utf-8", errors="replace") == _table(results): return results
+    say(f"{path} is not what the results say; it is made again")
 
 # %% ../nbs/09_sweep.ipynb #f933c0b1
 def run_sweep(
@@ -664,7 +666,7 @@ def run_sweep(
     what is wrong, before any work."""
     check_folder(config)
     with hold(config.output_dir):
-        results = finished(config)
+        results = _sound(config)
         if results is None:
             setup = prepare(config)
             classifier = train_map(setup)
@@ -677,7 +679,7 @@ def run_sweep(
             with timed(setup.folder, "costs"): costs = answer_costs(setup, classifier, posterior, results)
             add_to_environment(setup.folder, costs=costs)
             save_results(results, setup.folder)
-        table = summary_table(results).to_csv(index=False)
+        table = _table(results)
         write_atomically(Path(config.output_dir) / TABLE, lambda p: p.write_text(table, encoding="utf-8"))
         return load_results(config.output_dir)
 
@@ -705,6 +707,13 @@ def _results_of(config: Config) -> Results:
     if results.config.risk != config.risk: raise Damaged(f"{path} allows another risk")
     if results.config.answer != config.answer: raise Damaged(f"{path} answers by another predictive")
     return results
+
+def _table(results: Results) -> str: return summary_table(results).to_csv(index=False)
+
+def _sound(config: Config) -> Results | None:
+    "The results of a run whose files are sound, but for the table, which can be drawn from them at any time."
+    results = or_none(lambda: _results_of(config))
+    return results if results is not None and _complete(config, results) else None
 
 def _complete(config: Config, results: Results) -> bool:
     "Whether everything else of a finished run is there and sound. What is not is told by the step that makes it again."
