@@ -7,8 +7,8 @@ __all__ = ['LANGUAGE_MODELS', 'KINDS', 'SKIPPED', 'SMALL_CARD', 'MODELS', 'WHOLE
            'TokenNetwork', 'random_text_classifier', 'random_language_model', 'their_layer', 'their_fit',
            'their_prediction', 'train_only', 'fastest', 'our_fit', 'random_posterior', 'full_forwards', 'interleaved',
            'matrix_rate', 'forward_operations', 'linearised_case', 'sampled_case', 'equal_error', 'sample_correlations',
-           'error_tables', 'ablation', 'where_time_goes', 'memory_action', 'memory_case', 'growth', 'run_benchmark',
-           'language_case', 'text_benchmark', 'profiles', 'study', 'main']
+           'error_tables', 'ablation', 'where_time_goes', 'memory_action', 'memory_case', 'growth', 'answer_case',
+           'answer_benchmark', 'run_benchmark', 'language_case', 'text_benchmark', 'profiles', 'study', 'main']
 
 # %% ../nbs/benchmarks/speed.ipynb #c20bf6de
 import argparse
@@ -44,6 +44,7 @@ from .laplace import STRUCTURES, Posterior, folded_share, load_posterior, restri
 from .metrics import standard_metrics
 from .model import Classifier, LogitsModule, add_lora, answers_only, head_names, in_precision, tiny_vit
 from bayes_lora_layers.predict import (
+    BayesianClassifier,
     _block_inputs,
     _replay,
     layer_covariances,
@@ -54,7 +55,7 @@ from bayes_lora_layers.predict import (
     subset_scores,
 )
 from .predictions import TOGETHER
-from .sweep import prepare
+from .sweep import _peak_of, prepare
 
 # %% ../nbs/benchmarks/speed.ipynb #88dfbab5
 def vit(
@@ -707,6 +708,56 @@ def growth(repeats: int = 3) -> list[dict]:
         ]
     return rows
 
+# %% ../nbs/benchmarks/speed.ipynb #e3873218
+def answer_case(
+    name: str,
+    classifier: Classifier,
+    x: Batch,  # as many as the largest batch
+    examples: tuple[int, ...] = (1, 32),  # at once
+    samples: int = 30,
+    draws: int = 128,
+    repeats: int = 2,
+    warm_up: bool = True,
+) -> list[dict]:
+    "Milliseconds an example, times what the MAP takes in the same rounds, and MB at the peak beside the weights."
+    posterior, budget = random_posterior(classifier, "diag"), rows_per_pass(classifier, x[:1])
+    first, middle, last = (classifier.layers[i] for i in (0, len(classifier.layers) // 2, -1))
+    sets = {
+        "last layer": [last], "middle layer": [middle], "first layer": [first], "all layers": classifier.layers
+    }
+    def asks(part):
+        yield ("MAP", ""), lambda: BayesianClassifier(classifier, restrict(posterior, ()))(part)
+        for called, chosen in sets.items():
+            p = restrict(posterior, chosen)
+            yield ("linearised", called), lambda p=p: BayesianClassifier(classifier, p, draws)(part)
+            yield ("sampled", called), lambda p=p: sampled_probs(classifier, p, part, [p.layers], samples, rows=budget)
+    rows = []
+    for n in examples:
+        jobs = dict(asks(x[:n]))
+        t = interleaved(jobs, repeats, warm_up)
+        at_map = t["MAP", ""]
+        for (predictive, called), job in jobs.items():
+            one = {k: 1000 * v / n for k, v in t[predictive, called].items()}
+            rows.append({
+                "model": name, "examples": n, "predictive": predictive, "set": called, **one,
+                "times the MAP": t[predictive, called]["median"] / at_map["median"], "MB": _peak_of(job) / 1e6,
+                "samples": samples,
+            })
+    return rows
+
+def answer_benchmark() -> dict:
+    "Of DeiT-Tiny's, MiniLM's and SmolLM2's size."
+    deit = random_classifier(*vit(100, width=192, image_size=64), images=32)
+    smol = random_language_model("SmolLM2-135M", tokens=20, questions=32)
+    return {
+        "answers": [
+            *answer_case("DeiT-Tiny size, 64 pixels, 100 classes", *deit),
+            *answer_case("MiniLM size, 12 tokens, 150 classes", *random_text_classifier(texts=32)),
+            *answer_case("SmolLM2-135M size, 20 tokens, 4 answers", *smol, samples=10, repeats=1, warm_up=False),
+        ],
+        "machine": describe_machine(torch.device("cpu")),
+    }
+
 # %% ../nbs/benchmarks/speed.ipynb #2e3fcede
 SKIPPED = {
     "quick": ["DeiT-Tiny, ViT-B/16, memory, growth: run with 'cpu'", "the study's sizes: run with 'gpu'"],
@@ -1019,12 +1070,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bayes_lora_layers.benchmark", description="Measure this machine.")
     parser.add_argument(
         "scale",
-        choices=["quick", "cpu", "gpu", "text"],
-        help="quick: the small twin of the tests; cpu: all tables; gpu: the study's sizes; text: MiniLM's size",
+        choices=["quick", "cpu", "gpu", "text", "answers"],
+        help="quick: the small twin of the tests; cpu: all tables; gpu: the study's sizes; text: MiniLM's size;"
+        " answers: what one costs",
     )
     parser.add_argument("--output", default="benchmark.json", help="where to write the tables")
     given = parser.parse_args()
-    if given.scale == "text": write_json(Path(given.output), text_benchmark()); return
+    alone = {"text": text_benchmark, "answers": answer_benchmark}
+    if given.scale in alone: write_json(Path(given.output), alone[given.scale]()); return
     results = run_benchmark(given.scale, lambda tables: write_json(Path(given.output), tables))
     print(f"written: {given.output}; skipped: {results['skipped'] or 'nothing'}")
 

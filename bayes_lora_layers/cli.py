@@ -386,7 +386,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     p.add_argument("study", metavar="STUDY", help="a study's YAML file, or its folder")
     p.add_argument("--dry-run", action="store_true", help="only print the plan, with an estimate of time")
-    p.add_argument("--only", nargs="+", metavar="RUN", default=[], help="names of runs (default all)")
+    p.add_argument(
+        "--only", nargs="+", action="extend", metavar="RUN", default=[], help="names of runs (default all)"
+    )
     p.add_argument("--workers", type=int, default=1, help="runs at a time on this machine (more than one needs Ray)")
     p.add_argument("--ray", default="", metavar="ADDRESS", help="a Ray cluster: host:port, or auto")
     p.add_argument("--gpus-per-run", type=float, default=0.0, metavar="N", help="of each process, on Ray")
@@ -454,7 +456,10 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("folder", help="output_dir of a finished run, or a study's file or folder")
     p.add_argument("to", help="a new folder")
     p.add_argument("--by", default="", help="as for predict")
-    p.add_argument("--risk", type=float, nargs="+", default=[], help="allowed errors among answers (default the run's)")
+    p.add_argument(
+        "--risk", type=float, nargs="+", action="extend", default=[],
+        help="allowed errors among answers (default the run's)",
+    )
     p.set_defaults(do=export)
     p = commands.add_parser(
         "predict",

@@ -284,13 +284,19 @@ def _from_block(classifier: Classifier, h: Batch, layer: int, forwards: dict, x:
             with replaced(forwards): return classifier.network(h)
         swap = lambda module, args, kwargs: ((h, *args[1:]), kwargs)
         frame, below = x[:1], {}
-        if isinstance(x, Inputs) and x.mask is not None:
-            frame, below = x.repeat(len(h) // len(x)), _nothing(classifier, layer)
+        if _has_tokens(x):
+            times = len(h) // len(x)
+            frame = x.repeat(times) if isinstance(x, Inputs) else x.repeat(times, 1)
+            below = _nothing(classifier, layer)
         with (
             _hooks([classifier.place(layer).register_forward_pre_hook(swap, with_kwargs=True)]),
             replaced({**below, **forwards}),
         ):
             return classifier.network(frame)
+
+def _has_tokens(x: Batch) -> bool:
+    "Whether examples are tokens, of which each has its own last place and mask."
+    return "input_ids" in x.keys() if isinstance(x, Inputs) else not x.is_floating_point()
 
 def _nothing(classifier: Classifier, layer: int) -> dict[nn.Module, Callable]:
     "Forwards of the blocks below a layer that hand on what they are given."
