@@ -1,11 +1,12 @@
 """Studies on real Ray: python .ci/study.py OUT.json [KILLS], or OUT.json again WORD...
 
-Two tiny runs (with KILLS four, of two trainings), one after the other, are what everything else is held against,
-byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is killed while
-it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of driver, worker, run
-or node, several in each study), two workers, a run in shares, a full disk, a read-only folder and damaged files. What
-happened is written case by case; a case is fine when the same command ends in the same bytes. With `again` the cases
-whose names hold a word (disk, damaged, workers, shares) are done anew, and all others stay as they are in OUT.json."""
+Two tiny runs (with KILLS or `again` four, of two trainings), one after the other, are what everything else is held
+against, byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is
+killed while it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of
+driver, worker, run or node, several in each study), two workers, a run in shares, a full disk, a read-only folder and
+damaged files. What happened is written case by case; a case is fine when the same command ends in the same bytes.
+With `again` the cases whose names hold a word (disk, damaged, workers, shares) are done anew, and all others stay as
+they are in OUT.json."""
 
 import json
 import os
@@ -35,7 +36,7 @@ PATIENCE = 1200  # seconds for a study
 OUT = Path(sys.argv[1])
 AGAIN = sys.argv[3:] if sys.argv[2:3] == ["again"] else []
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 and not AGAIN else 0
-before = json.loads(OUT.read_text()) if AGAIN else []
+before = json.loads(OUT.read_text()) if AGAIN and OUT.exists() else []
 rng, cases = random.Random(0), [c for c in before if not any(word in c["what"] for word in AGAIN)]
 
 
@@ -227,7 +228,7 @@ def main():
         wanted = contents(source.with_suffix(""))
         assert len(wanted) == 2 * len(STRUCTURES) * len(KEPT) and None not in wanted.values(), "the study is not whole"
         print(f"{2 * len(STRUCTURES)} runs, one after the other: {time.time() - began:.0f} s", flush=True)
-        asked = lambda word: word in AGAIN or (KILLS and not AGAIN)
+        asked = lambda word: KILLS or word in AGAIN
         if not AGAIN: cluster_case(scratch, wanted)
         done = 0
         for i in range(KILLS):

@@ -4,24 +4,24 @@
 
 # %% auto #0
 __all__ = ['TFB_CHANGE', 'TFB_RANGE', 'TFB_STEPS', 'TFB_EXAMPLES', 'SWAG_SNAPSHOTS', 'SWAG_RATE', 'MONTECLORA', 'dropout_probs',
-           'tfb_deviations', 'tfb_probs', 'largest_noise', 'swag_variances', 'swag_probs', 'train_monteclora',
-           'monteclora_probs']
+           'tfb_deviations', 'tfb_probs', 'largest_noise', 'swag_posterior', 'train_monteclora', 'monteclora_probs']
 
 # %% ../nbs/07_baselines.ipynb #6ead02e4
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import peft
 import torch
 from jaxtyping import Float
 from laplace.utils.swag import fit_diagonal_swag_var
-from peft import PeftModel, get_peft_model
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .files import check_seal, or_none, seal
+from .files import or_none, read_tensors, write_tensors
 from .inputs import Batch, Examples, collated
-from .model import Classifier, LogitsModule, lora_config
+from .laplace import Posterior, with_prior
+from .model import Classifier, LogitsModule, adapter_fingerprint, lora_config
 from .predict import sampled_probs
 from .train import MAPTrainer, fit_network
 
@@ -103,16 +103,17 @@ class _AdapterOnly(nn.Module):
 
     def parameters(self, recurse: bool = True): return (p for p in super().parameters(recurse) if p.requires_grad)
 
-def swag_variances(
+def swag_posterior(
     classifier: Classifier,  # at its MAP
     train: Examples,
     batch_size: int,
-    prior_precision: float,
+    prior_precision: float,  # for SGD's weight decay
     snapshots: int = SWAG_SNAPSHOTS,
     learning_rate: float = SWAG_RATE,
     seed: int = 0,
-) -> dict[str, Float[Tensor, "..."]]:
-    "Variance of every LoRA factor over the iterates of SGD with momentum .9, one an epoch, by parameter name."
+) -> Posterior:
+    """A diagonal posterior with the variance of every LoRA factor over the iterates of SGD with momentum .9, one an
+    epoch. What of its precision is the prior's is not told apart."""
     order = torch.Generator().manual_seed(seed)
     loader = DataLoader(train, batch_size, shuffle=True, generator=order, collate_fn=collated)
     factors = {name: p for name, p in classifier.network.named_parameters() if p.requires_grad}
@@ -122,25 +123,10 @@ def swag_variances(
             _AdapterOnly(classifier.network), loader, nn.CrossEntropyLoss(), snapshots, lr=learning_rate,
             weight_decay=prior_precision / len(train),
         )
-    parts = found.split([p.numel() for p in factors.values()])
-    return {name: part.view_as(p) for (name, p), part in zip(factors.items(), parts)}
-
-def swag_probs(
-    classifier: Classifier,
-    variances: dict[str, Float[Tensor, "..."]],  # from `swag_variances`
-    x: Batch,
-    samples: int = 30,
-    seed: int = 0,
-    rows: int = 0,  # as in `sampled_probs`
-) -> Float[Tensor, "n c"]:
-    "Average softmax over samples of all layers from the Gaussian around the MAP."
-    def drawn(i, variance):
-        generator = torch.Generator(variance.device).manual_seed(seed * 1_000_003 + i)
-        noise = torch.randn(samples, *variance.shape, generator=generator, device=variance.device)
-        return (noise * variance.sqrt()).to(classifier.dtype)
-    deviations = {name: drawn(i, variances[name]) for i, name in enumerate(sorted(variances))}
-    found = sampled_probs(classifier, None, x, [classifier.layers], samples, seed, rows, deviations=deviations)
-    return found["probs"][0]
+    parts = (1 / found - 1).split([p.numel() for p in factors.values()])  # beside a prior precision of 1
+    kept = {name: {"curvature": part.view_as(p)} for (name, p), part in zip(factors.items(), parts)}
+    fingerprint = adapter_fingerprint(classifier)
+    return with_prior(Posterior("diag", classifier.sites, kept, {}, classifier.layers, fingerprint, len(train)), 1.0)
 
 # %% ../nbs/07_baselines.ipynb #68787c44
 MONTECLORA = hasattr(peft, "MontecloraConfig")  # whether this PEFT has it
@@ -162,7 +148,7 @@ def train_monteclora(
     model: nn.Module,  # the base, from `load_base`
     train: Examples,
     validation: Examples,
-    folder: str | Path,  # gets `adapter/`, `checkpoints/` and `training.log`
+    folder: str | Path,  # gets `adapter.safetensors`, `checkpoints/` and `training.log`
     adapter: dict,  # arguments of `lora_config`
     seed: int = 0,
     made_from: dict[str, str] | None = None,  # what it is trained with, when it must have been trained with that
@@ -172,20 +158,20 @@ def train_monteclora(
     """The network with an adapter trained by MonteCLoRA, or read where that was done before. Raises `ValueError` where
     PEFT does not have it."""
     if not MONTECLORA: raise ValueError(f"baselines: 'monteclora' needs peft>=0.20; this is {peft.__version__}")
-    own = Path(folder) / "adapter"
-    if or_none(lambda: check_seal(own, made_from)):
-        return LogitsModule(PeftModel.from_pretrained(model, own)).to(device)
+    path = Path(folder) / "adapter.safetensors"
     config = lora_config(model, **adapter, monteclora_config=peft.MontecloraConfig())
     torch.manual_seed(seed)
     network = get_peft_model(model, config).to(device)
-    own.parent.mkdir(parents=True, exist_ok=True)
-    fit_network(
-        network, train, validation, own.parent, seed=seed, title="MonteCLoRA", made_from=made_from,
-        trainer_class=_monteclora_trainer(), **training,
-    )
-    network.eval().save_pretrained(own)
-    seal(own, made_from)
-    return LogitsModule(network)
+    kept = or_none(lambda: read_tensors(path, made_from)[0])
+    if kept is not None: set_peft_model_state_dict(network, kept)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fit_network(
+            network, train, validation, path.parent, seed=seed, title="MonteCLoRA", made_from=made_from,
+            trainer_class=_monteclora_trainer(), **training,
+        )
+        write_tensors(path, get_peft_model_state_dict(network), made_from)
+    return LogitsModule(network).eval()
 
 @torch.no_grad()
 def monteclora_probs(

@@ -27,11 +27,11 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
 
-import peft
 import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from .baselines import MONTECLORA
 from .files import Damaged, Missing, digest, or_none, read_json, write_atomically, write_json
 from .laplace import STRUCTURES
 
@@ -263,8 +263,8 @@ BETWEEN = {  # what a parameter must be beside the others: config -> bool
         lambda c: c.answer in ("auto", *c.predictives), "'auto', or one of the run's own predictives"
     ),
     "baselines": Constraint(
-        lambda c: "monteclora" not in c.baselines or hasattr(peft, "MontecloraConfig"),
-        f"no 'monteclora' with peft {peft.__version__}; it came with 0.20",
+        lambda c: "monteclora" not in c.baselines or MONTECLORA,
+        f"no 'monteclora' with peft {version('peft')}; it came with 0.20",
     ),
     "lora_dropout": Constraint(
         lambda c: "mc-dropout" not in c.baselines or c.lora_dropout > 0,

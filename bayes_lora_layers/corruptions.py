@@ -309,7 +309,7 @@ class Corruption:
         if kind not in here:
             other = "texts" if task == "image" else "images"
             raise ValueError(f"{source!r} is for {other}; expected one of {', '.join(here)}")
-        if task == "image" and not find_spec(NEEDED.get(kind, "numpy")):
+        if kind in NEEDED and not find_spec(NEEDED[kind]):
             raise ValueError(
                 f"{source!r} needs the package {NEEDED[kind]}; expected it to be there: pip install"
                 " 'bayes_lora_layers[corruptions]'"

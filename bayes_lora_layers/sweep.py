@@ -28,8 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bayes_lora_layers.baselines import (
-    TFB_EXAMPLES, dropout_probs, largest_noise, monteclora_probs, swag_probs, swag_variances, tfb_probs,
-    train_monteclora,
+    TFB_EXAMPLES, dropout_probs, largest_noise, monteclora_probs, swag_posterior, tfb_probs, train_monteclora,
 )
 from bayes_lora_layers.config import (
     STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold,
@@ -53,7 +52,6 @@ from bayes_lora_layers.files import (
     tensors_digest,
     write_atomically,
     write_json,
-    write_tensors,
 )
 from bayes_lora_layers.laplace import (
     Posterior,
@@ -404,15 +402,15 @@ def averaged_probs(
 ) -> dict[str, Float[Tensor, "n c"]]:
     "Of the Gaussian that SGD's iterates leave, kept in `swag.safetensors`."
     c, path = setup.config, setup.folder / "swag.safetensors"
-    made_from = {"adapter": adapter_fingerprint(classifier), "configuration": digest(read_until(c, "map"))}
-    kept = or_none(lambda: read_tensors(path, made_from)[0])
-    if kept is None:
-        kept = swag_variances(classifier, setup.examples("train"), c.batch_size, c.prior_precision, seed=c.seed)
-        write_tensors(path, kept, made_from)
-    variances = {name: v.to(setup.device) for name, v in kept.items()}
+    posterior = or_none(lambda: load_posterior(path, classifier, setup.made_from["map"]))
+    if posterior is None:
+        posterior = swag_posterior(classifier, setup.examples("train"), c.batch_size, c.prior_precision, seed=c.seed)
+        save_posterior(posterior, path, setup.made_from["map"])
     sampled = sampling(setup, classifier)
     def ask(x, i):
-        return sampled(x, lambda passes, x, rows: swag_probs(passes, variances, x, c.samples, c.seed + i, rows))
+        def probs(passes, x, rows):
+            return sampled_probs(passes, posterior, x, [posterior.layers], c.samples, c.seed + i, rows)["probs"][0]
+        return sampled(x, probs)
     return {split: asked_in_parts(d, ask) for split, d in data.items()}
 
 
