@@ -232,10 +232,11 @@ def compare(args: argparse.Namespace) -> int:
     return 0
 
 def _finished(folder: str) -> list[Path]:
-    "The finished runs of a study."
-    from bayes_lora_layers.study import read_study, status
-    study, state = read_study(folder), status(folder)
-    return [study.of(run) for run in state.run[state.state == "done"]]
+    "The runs of a study, or of a copy that `export` made, that have results."
+    from bayes_lora_layers.results import RESULTS
+    from bayes_lora_layers.study import read_study
+    study = read_study(folder)
+    return [study.of(run) for run in study.runs if (study.of(run) / RESULTS).exists()]
 
 def export(args: argparse.Namespace) -> int:
     "Write a finished run's classifier into a folder to hand on, or what a study found."

@@ -8,6 +8,7 @@ __all__ = ['LIVE_TENSORS', 'seeing_features', 'stream_gradients', 'weight_jacobi
            'rows_per_pass', 'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
 
 # %% ../nbs/04_curvature.ipynb #fd5cf8e6
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -232,12 +233,14 @@ def identity_cotangents(end: Float[Tensor, "n c"]) -> Float[Tensor, "c n c"]:
     n, c = end.shape
     return torch.eye(c, dtype=end.dtype, device=end.device)[:, None].expand(c, n, c)
 
+_HEADS = weakref.WeakKeyDictionary()  # names by network
+
 def find_head(classifier: Classifier) -> nn.Module | None:
-    "The module that makes the logits, when there is exactly one."
-    model = classifier.peft.base_model.model
-    names = head_names(model)
-    if len(names) != 1: return None
-    head = model.get_submodule(names[0])
+    "The module that makes the logits, when there is exactly one. Its name is looked for once for each network."
+    model, network = classifier.peft.base_model.model, classifier.network
+    if network not in _HEADS: _HEADS[network] = head_names(model)
+    if len(_HEADS[network]) != 1: return None
+    head = model.get_submodule(_HEADS[network][0])
     return head.modules_to_save["default"] if hasattr(head, "modules_to_save") else head
 
 def head_weight(
@@ -337,19 +340,29 @@ def rows_per_pass(
     memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
 ) -> int:
     "How many images (or images times directions) to carry at once, at least 1."
-    widest, hooks = [0], []
-    for m in classifier.network.modules():
-        if isinstance(m, nn.Linear):
-            hooks.append(
-                m.register_forward_hook(lambda mod, args, out: widest.append(out.numel() * out.element_size()))
-            )
-    try:
-        with torch.no_grad(), merged(classifier): classifier.network(x)
-    finally:
-        for h in hooks: h.remove()
-    rows = budget_bytes(x.device, memory_budget) // (LIVE_TENSORS * max(widest))
-    if x.device.type == "cpu": rows = min(rows, (32 << 20) // max(widest))
+    widest = _widest_output(classifier, x)
+    rows = budget_bytes(x.device, memory_budget) // (LIVE_TENSORS * widest)
+    if x.device.type == "cpu": rows = min(rows, (32 << 20) // widest)
     return max(rows, 1)
+
+_WIDEST = weakref.WeakKeyDictionary()  # bytes by network, then by precision and shapes
+
+@torch.no_grad()
+def _widest_output(classifier: Classifier, x: Batch) -> int:
+    "Bytes of the largest output of a module for one example, tried once for each shape of examples."
+    known = _WIDEST.setdefault(classifier.network, {})
+    shapes = classifier.dtype, tuple((k, t.shape) for k, t in Inputs.of(x).tensors.items())
+    if shapes not in known:
+        sizes = []
+        def see(module, args, out):
+            if isinstance(out, Tensor): sizes.append(out.nbytes)
+        hooks = [m.register_forward_hook(see) for m in classifier.network.modules()]
+        try:
+            with merged(classifier): classifier.network(x)
+        finally:
+            for h in hooks: h.remove()
+        known[shapes] = max(sizes)
+    return known[shapes]
 
 def budget_bytes(
     device: torch.device,

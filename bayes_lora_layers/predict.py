@@ -781,7 +781,7 @@ class BayesianClassifier:
 
     def _of(self, x: Batch, normals: Tensor, memory_budget: float) -> tuple[Tensor, Tensor]:
         if not self.posterior.layers:
-            with torch.no_grad(): logits = self.classifier.network(x)
+            logits = map_logits(self.classifier, x)
             return (logits / self.temperature).softmax(-1), logits.new_zeros(len(logits))
         found = layer_covariances(self.classifier, self.posterior, x, memory_budget=memory_budget)
         return drawn_probs(found.logits, found.ends[0].sum(0), normals.to(found.ends), found.head)

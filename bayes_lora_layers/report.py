@@ -715,12 +715,17 @@ def _answer(told: Told, paths: dict[str, Path]) -> list:
     said = told.answer
     verdict = told.summary.predictives[said.predictive].verdict
     answer = _show(f'<p class="bll-answer">{escape(verdict.answer)}</p>', verdict.answer)
-    lines = [f"**{plain(said.advice)}**", "\n".join(f"- {plain(line)}" for line in said.evidence)]
+    lines = [f"**{_with_code(said.advice)}**", "\n".join(f"- {plain(line)}" for line in said.evidence)]
     lines += [plain(line) for line in (said.otherwise, said.rule) if line]
     what = f"layers ranked by delta {told.title} with intervals"
     path = paths.get("answer") or paths[f"delta_{told.metric}_ranked"]  # of a version that drew no other
     figure = shown_figure(path, what, ranked_caption(told.metric))
     return [answer, new_markdown_cell(glossed("\n\n".join(lines))), figure]
+
+def _with_code(text: str) -> str:
+    "What stands between back quotes as code, and nothing else in it as markup."
+    parts = map(plain, text.split("`"))
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 def _at_length(told: Told, paths: dict[str, Path]) -> list:
     "What the verdicts rest on, that of the first screen first, and both predictives side by side."

@@ -484,9 +484,11 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
         how = ask if q.predictive == "linearised" else "`sampled_probs` in Python"
         if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
         values = f"{reached['temperature']:.4f} against {reached[q.predictive]:.4f}"
-        lower = f"{divide}, which reaches the lower NLL on the validation split ({values}) and costs nothing"
-        if q.metric == "nll": return f"What to do: {lower}; next comes an answer with these layers, by {how}."
-        return f"What to do: {lower}; or, if {q.name} is what counts, answer with these layers by {how}."
+        when = "Layers come second" if q.metric == "nll" else f"If {q.name} is what counts"
+        return (
+            f"What to do: first {divide}, which costs nothing and reaches the lower NLL on the validation split"
+            f" ({values}). {when}: answer with {q.say(q.judged.layers).lower()} by {how}."
+        )
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
