@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIVE_TENSORS', 'seeing_features', 'stream_gradients', 'weight_jacobian', 'identity_cotangents', 'find_head',
            'head_weight', 'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors', 'tokens_of',
-           'rows_per_pass', 'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
+           'rows_per_pass', 'examples_per_pass', 'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
 
 # %% ../nbs/04_curvature.ipynb #fd5cf8e6
 import weakref
@@ -345,24 +345,56 @@ def rows_per_pass(
     if x.device.type == "cpu": rows = min(rows, (32 << 20) // widest)
     return max(rows, 1)
 
-_WIDEST = weakref.WeakKeyDictionary()  # bytes by network, then by precision and shapes
+def examples_per_pass(
+    classifier: Classifier,
+    x: Batch,  # of one example
+    directions: int | Int[Tensor, "n"],  # that each example goes back with
+    memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
+) -> int | Int[Tensor, "n"]:
+    "How many examples to carry there and back at once, at least 1, for each number of directions."
+    an_example = _kept_of_one(classifier, x) + directions * LIVE_TENSORS * _widest_output(classifier, x)
+    by_memory = budget_bytes(x.device, memory_budget) // an_example
+    by_rows = rows_per_pass(classifier, x, memory_budget) // directions
+    if isinstance(directions, int): return max(min(by_memory, by_rows), 1)
+    return torch.minimum(by_memory, by_rows).clamp_min(1)
 
+def _tried_once(measure: Callable) -> Callable:
+    "A measurement of a network on one example, made once for each shape of examples."
+    known = weakref.WeakKeyDictionary()  # by network
+    def measured(classifier: Classifier, x: Batch) -> int:
+        found = known.setdefault(classifier.network, {})
+        kind = classifier.dtype, classifier.reads, tuple((k, t.shape) for k, t in Inputs.of(x).tensors.items())
+        if kind not in found: found[kind] = measure(classifier, x)
+        return found[kind]
+    return measured
+
+@_tried_once
 @torch.no_grad()
 def _widest_output(classifier: Classifier, x: Batch) -> int:
-    "Bytes of the largest output of a module for one example, tried once for each shape of examples."
-    known = _WIDEST.setdefault(classifier.network, {})
-    shapes = classifier.dtype, tuple((k, t.shape) for k, t in Inputs.of(x).tensors.items())
-    if shapes not in known:
-        sizes = []
-        def see(module, args, out):
-            if isinstance(out, Tensor): sizes.append(out.nbytes)
-        hooks = [m.register_forward_hook(see) for m in classifier.network.modules()]
-        try:
-            with merged(classifier): classifier.network(x)
-        finally:
-            for h in hooks: h.remove()
-        known[shapes] = max(sizes)
-    return known[shapes]
+    "Bytes of the largest output of a module for one example."
+    sizes = []
+    def see(module, args, out):
+        if isinstance(out, Tensor): sizes.append(out.nbytes)
+    hooks = [m.register_forward_hook(see) for m in classifier.network.modules()]
+    try:
+        with merged(classifier): classifier.network(x)
+    finally:
+        for h in hooks: h.remove()
+    return max(sizes)
+
+@_tried_once
+def _kept_of_one(classifier: Classifier, x: Batch) -> int:
+    "Bytes that a pass keeps of one example for the way back."
+    def kept(n):
+        storages = {}
+        def keep(t):
+            storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            one_direction = lambda end: torch.ones_like(end)[None]
+            stream_gradients(classifier, Inputs.of(x).repeat(n), one_direction, lambda *args: None)
+        return sum(storages.values())
+    return max(kept(2) - kept(1), 0)
 
 def budget_bytes(
     device: torch.device,
@@ -376,17 +408,16 @@ def budget_bytes(
 def packs(
     count: Int[Tensor, "n"],  # directions each image needs, at least 1
     rows: int,  # most images times directions in one pass
+    most: Int[Tensor, "n"] | None = None,  # images in one pass, if all needed as many directions as each does
 ) -> list[Int[Tensor, "m"]]:
-    """Images in groups of similar need (no image less than two thirds of the largest), none larger than `rows` (or one
-    image)."""
+    """Images in groups of similar need (no image less than two thirds of the largest), none larger than `rows` and
+    `most` (or one image)."""
     out, order = [], count.argsort(stable=True)
     while len(order):
-        need = count[order]
-        fits = (
-            ((torch.arange(1, len(order) + 1, device=count.device) * need <= rows) & (2 * need <= 3 * need[0]))
-            .sum()
-            .clamp_min(1)
-        )
+        need, images = count[order], torch.arange(1, len(order) + 1, device=count.device)
+        fit = (images * need <= rows) & (2 * need <= 3 * need[0])
+        if most is not None: fit &= images <= most[order]
+        fits = fit.sum().clamp_min(1)
         out.append(order[:fits])
         order = order[fits:]
     return out
@@ -414,7 +445,9 @@ class LoRAGGN(GGNInterface):
             raise ValueError(f"approximation={approximation!r}; expected 'expand' or 'reduce'")
         self.classifier, self.tolerance, self.approximation = engine or classifier, tolerance, approximation
         self.generator = torch.Generator(classifier.device).manual_seed(seed)
-        self.memory_budget, self.rows, self.batch = memory_budget, {}, 0
+        # looked at once: what a GPU has free is less when memory is kept for the next pass
+        self.memory_budget = budget_bytes(classifier.device, memory_budget) / 2**30
+        self.rows, self.batch = {}, 0
 
     def diag(self, x: Batch, y: Int[Tensor, "n"], **kwargs) -> tuple[Tensor, Float[Tensor, "p"]]:
         "Summed loss and GGN diagonal of a batch."
@@ -447,8 +480,9 @@ class LoRAGGN(GGNInterface):
                 if name not in found: found[name] = parts; continue
                 # a later chunk of the same images brings new gradients with inputs that were counted
                 found[name] = tuple(a if i and first else a + b for i, (a, b) in enumerate(zip(found[name], parts)))
+        most = examples_per_pass(classifier, x[:1], count, self.memory_budget).cpu()
         count = count.cpu()
-        for images in packs(count, rows):
+        for images in packs(count, rows, most):
             directions = columns[: count[images].max(), images].to(classifier.dtype)
             part = Inputs.of(x)[images].trimmed()
             mask = part.mask

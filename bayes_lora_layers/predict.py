@@ -27,6 +27,7 @@ from torch.nn.functional import linear
 
 from bayes_lora_layers.curvature import (
     budget_bytes,
+    examples_per_pass,
     head_weight,
     identity_cotangents,
     map_logits,
@@ -774,10 +775,14 @@ class BayesianClassifier:
         c = self.classifier
         x = Inputs.of(examples) if isinstance(examples, Batch) else process(c.processor, examples)
         x = x.to(c.device, c.dtype)
-        rows = max(rows_per_pass(c, x[:1], memory_budget) // pass_directions(c), 1)
+        rows = self._together(x[:1], memory_budget)
         normals = normal_draws(self.draws, len(c.classes), seed=seed)
         parts = [self._of(part, normals, memory_budget) for part in x.split(rows)]
         return tuple(torch.cat(found).cpu() for found in zip(*parts))
+
+    def _together(self, one: Batch, memory_budget: float) -> int:
+        if not self.posterior.layers: return rows_per_pass(self.classifier, one, memory_budget)
+        return examples_per_pass(self.classifier, one, pass_directions(self.classifier), memory_budget)
 
     def _of(self, x: Batch, normals: Tensor, memory_budget: float) -> tuple[Tensor, Tensor]:
         if not self.posterior.layers:

@@ -27,7 +27,14 @@ from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from .config import Config, pass_dtype
-from .curvature import budget_bytes, head_weight, rows_per_pass, seeing_features, tokens_of
+from bayes_lora_layers.curvature import (
+    budget_bytes,
+    examples_per_pass,
+    head_weight,
+    rows_per_pass,
+    seeing_features,
+    tokens_of,
+)
 from .inputs import Batch, Examples, batches, halving
 from .files import Damaged, or_none, read_tensors, write_tensors
 from .laplace import Posterior
@@ -157,14 +164,25 @@ def find_priors(
 ORDERS = 128  # random orders of layers when there are too many sets
 
 class Room:
-    "How many rows passes carry at once, for examples of a length: half as many whenever memory runs out."
-    def __init__(self, measure: Callable): self.measure, self.known = measure, {}  # measure: one example -> rows
+    "How much passes carry at once, for examples of a length: half as many rows whenever memory runs out."
+    def __init__(self, classifier: Classifier, memory_budget: float = 0.0):
+        # looked at once: what a GPU has free is less when memory is kept for the next pass
+        self.memory_budget = budget_bytes(classifier.device, memory_budget) / 2**30
+        self.classifier, self.known = classifier, {}
 
     def rows(self, x: Batch) -> int:
         "Images, or images times directions, that fit."
         width = tokens_of(x)
-        if width not in self.known: self.known[width] = self.measure(x[:1])
+        if width not in self.known:
+            self.known[width] = rows_per_pass(self.classifier, self._one(x), self.memory_budget)
         return self.known[width]
+
+    def examples(self, x: Batch, directions: int) -> int:
+        "Images that fit there and back with so many directions each, at least 1."
+        fit = examples_per_pass(self.classifier, self._one(x), directions, self.memory_budget)
+        return max(min(self.rows(x) // directions, fit), 1)
+
+    def _one(self, x: Batch) -> Batch: return x[:1].to(self.classifier.device, self.classifier.dtype)
 
     def __call__(self, x: Batch, attempt: Callable):
         "What the attempt gives, called with a number of rows that fits."
@@ -223,7 +241,6 @@ def make_plan(
     if config.subsets and 2 ** len(players) > config.subsets:
         rng = torch.Generator().manual_seed(config.seed)
         orders = torch.stack([torch.randperm(len(players), generator=rng) for _ in range(ORDERS)])
-    room = Room(lambda one: rows_per_pass(low, one.to(device, low.dtype), config.memory_budget))
     return Plan(
         config,
         low,
@@ -234,7 +251,7 @@ def make_plan(
         players,
         orders,
         device,
-        room,
+        Room(low, config.memory_budget),
     )
 
 # %% ../nbs/08_predictions.ipynb #a56b8315
@@ -451,7 +468,7 @@ def _covariances(plan: Plan, x: Batch, precisions: list, by_weight: bool) -> Lay
     "Of several images, as many at a time as fit."
     parts, done = [], 0
     while done < len(x):
-        part = x[done : done + max(plan.room.rows(x) // pass_directions(plan.classifier), 1)]
+        part = x[done : done + plan.room.examples(x, pass_directions(plan.classifier))]
         attempt = lambda rows: layer_covariances(
             plan.classifier, plan.posterior, part, precisions, rows, plan.config.memory_budget, by_weight
         )

@@ -356,16 +356,19 @@ def run_study(
     shards: int = 0,  # processes that have a share in each run, on Ray; 0 for what the study says
 ) -> pd.DataFrame:
     """Run or resume a study and return its `status`. The files do not depend on `workers`, `shards` or `address`.
-    Raises `ValueError` before any run starts when something in the plan is wrong, or the machines cannot do it."""
+    Commands for some runs each (`only`) may go on beside each other, if not for the same; what one is about to lend,
+    another does not wait for and makes itself. Raises `ValueError` before any run starts when something in the plan is
+    wrong, or the machines cannot do it."""
     study = read_study(source)
     for name, value, least in (("workers", workers, 1), ("threads", threads, 0), ("shards", shards, 0)):
         if value < least: raise ValueError(f"{name}={value}; expected at least {least}")
     study = replace(study, threads=threads or study.threads, shards=shards or study.shards)
     todo = waiting(study, only, files=True)
     alone = not todo or (workers == 1 and not address)
-    with hold(str(study.folder), "study"):
+    with hold(str(study.folder), "study", share=f"only-{digest(sorted(only))[:8]}" if only else ""):
         claim_study(study)
-        with tqdm(total=len(study.runs), initial=len(study.runs) - len(todo), desc="study", unit="run") as bar:
+        asked = len(only or study.runs)
+        with tqdm(total=asked, initial=asked - len(todo), desc="study", unit="run") as bar:
             for run, failed in in_turn(study, todo) if alone else on_ray(study, todo, workers, address, gpus):
                 if failed: say(f"{run} failed: {failed}")
                 bar.set_postfix_str(run)

@@ -243,10 +243,10 @@ def validation_prior(
     "The prior precision with the lowest validation NLL of the full linearised posterior."
     classes, total = len(classifier.classes), torch.zeros(len(VALIDATION_GRID))
     passes = in_precision(classifier, pass_dtype(config.precision, device))
-    room = Room(lambda one: rows_per_pass(passes, one.to(device, passes.dtype), config.memory_budget))
+    room = Room(passes, config.memory_budget)
     longest, _ = collated([data[int(data.order[-1])]])
     normals = normal_draws(config.link_draws, classes, seed=config.seed)
-    for x, y in tqdm(batches(data, max(room.rows(longest) // classes, 1)), desc="validation prior", unit="batch"):
+    for x, y in tqdm(batches(data, room.examples(longest, classes)), desc="validation prior", unit="batch"):
         predict = lambda r: linearised_probs(
             passes, posterior, x.to(device), [classifier.layers], normals, VALIDATION_GRID, r, config.memory_budget
         )
@@ -372,7 +372,7 @@ def asked_in_parts(data: Examples, ask: Callable, size: int = TOGETHER) -> Float
 def sampling(setup: Setup, classifier: Classifier) -> Callable:
     "Batch, probs -> `probs(passes, x, rows)`, with passes in the run's precision and rows as memory has room."
     passes = in_precision(classifier, pass_dtype(setup.config.precision, setup.device))
-    room = Room(lambda one: rows_per_pass(passes, one.to(setup.device, passes.dtype), setup.config.memory_budget))
+    room = Room(passes, setup.config.memory_budget)
     def ask(x, probs):
         x = x.to(setup.device)
         return room(x, lambda rows: probs(passes, x, rows)).cpu()
