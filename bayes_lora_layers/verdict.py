@@ -455,9 +455,11 @@ def _against_temperature(q: _Question) -> str:
         "no more": f"the layers do no more than that, to within {q.smallest}",
         "unknown": f"whether the layers do more than that cannot be told from {q.results.n_test:,} test {q.units}",
     }
+    surely_below = t.value < 1 and t.delta["nll"].low > 0
+    surer = " Below 1 it makes the model surer, and averaging over weights less sure." if surely_below else ""
     return (
         f"Against a temperature: dividing all logits by {t.value:.2f} changes {q.name} by"
-        f" {with_interval(t.delta[q.metric])}; {words[found]}."
+        f" {with_interval(t.delta[q.metric])}; {words[found]}.{surer}"
     )
 
 def _cost(q: _Question, costs) -> str:
