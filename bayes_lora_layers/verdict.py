@@ -35,6 +35,7 @@ from .intervals import Interval
 from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
 from .sets import ACCURACY_LOSS, ENOUGH
+from .sweep import VALIDATION_GRID
 
 # %% ../nbs/10_verdict.ipynb #ec196e82
 def signed(value: float, digits: int = 4) -> str:
@@ -241,7 +242,16 @@ def _surely_gains(q: _Question) -> Verdict | None:
 def _nothing_helps(q: _Question) -> Verdict | None:
     if _most(q).high >= q.smallest: return None
     answer = f"No layer helps: none can gain {q.smallest} in {q.name}; {_who(q)} it by {with_interval(q.gain)}."
-    return Verdict("no layer helps", (), answer, " ".join(filter(None, [_other_prior(q), q.notes])))
+    return Verdict("no layer helps", (), answer, " ".join(filter(None, [_narrowest(q), _other_prior(q), q.notes])))
+
+def _narrowest(q: _Question) -> str:
+    "A word where the search for a prior ended at its end."
+    asked, used = q.results.config.laplace_prior_precision, set(q.results.prior_precision)
+    if asked != "validation" or used != {VALIDATION_GRID[-1]}: return ""
+    return (
+        f"The validation {q.units} prefer the narrowest posterior that was tried (prior precision"
+        f" {VALIDATION_GRID[-1]:,.0f}): by them the model is not too sure."
+    )
 
 def _cannot_tell(q: _Question) -> Verdict:
     answer = f"Not enough test {q.units} to tell: {_who(q)} {q.name} by {with_interval(q.gain)}."
