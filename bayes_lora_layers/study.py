@@ -365,9 +365,9 @@ def run_study(
     study = replace(study, threads=threads or study.threads, shards=shards or study.shards)
     todo = waiting(study, only, files=True)
     alone = not todo or (workers == 1 and not address)
-    with hold(str(study.folder), "study", share=f"only-{digest(sorted(only))[:8]}" if only else ""):
+    with hold(str(study.folder), "study", share=f"only-{digest(sorted(set(only)))[:8]}" if only else ""):
         claim_study(study)
-        asked = len(only or study.runs)
+        asked = len(set(only) or study.runs)
         with tqdm(total=asked, initial=asked - len(todo), desc="study", unit="run") as bar:
             for run, failed in in_turn(study, todo) if alone else on_ray(study, todo, workers, address, gpus):
                 if failed: say(f"{run} failed: {failed}")
