@@ -131,11 +131,27 @@ def swag_posterior(
 # %% ../nbs/07_baselines.ipynb #68787c44
 MONTECLORA = hasattr(peft, "MontecloraConfig")  # whether this PEFT has it
 
+def _noisy(network: nn.Module) -> list[nn.Module]:
+    "Its modules with MonteCLoRA's noise."
+    return [m for m in network.modules() if len(getattr(m, "lora_monteclora_sampler", ()))]
+
+def _forget_draws(network: nn.Module, seed: int) -> None:
+    "Seed PyTorch, and have every sampler draw anew; it keeps draws for several passes."
+    torch.manual_seed(seed)
+    for sampler in (s.sampler for m in _noisy(network) for s in m.lora_monteclora_sampler.values()):
+        sampler.index = sampler.buffer_size
+
 def _monteclora_trainer() -> type:
     from peft.helpers import MontecloraTrainerMixin
 
     class MonteCLoRATrainer(MontecloraTrainerMixin, MAPTrainer):
-        "A `MAPTrainer` with MonteCLoRA's KL term, also where a batch is taken in parts."
+        """A `MAPTrainer` with MonteCLoRA's KL term, also where a batch is taken in parts. Each epoch draws its noise
+        anew, so that training that was interrupted goes on as it would have."""
+
+        def training_step(self, model, inputs, num_items_in_batch=None):
+            done, epoch = self.state.global_step, self.state.max_steps // int(self.args.num_train_epochs)
+            if done % epoch == 0: _forget_draws(model, self.args.seed * 1_000_003 + done)
+            return super().training_step(model, inputs, num_items_in_batch)
 
         def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
             share, whole = inputs.get("share", 1.0), {k: v for k, v in inputs.items() if k != "share"}
@@ -182,11 +198,8 @@ def monteclora_probs(
 ) -> Float[Tensor, "n c"]:
     "Average softmax over forwards with the noise on, and nothing else that belongs to training."
     network.eval()
-    noisy = [m for m in network.modules() if len(getattr(m, "lora_monteclora_sampler", ()))]
-    buffers = [s.sampler for m in noisy for s in m.lora_monteclora_sampler.values()]
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for b in buffers: b.index = b.buffer_size  # what was drawn before belongs to another seed
-        for m in noisy: m.training = True  # of this module alone: its dropout stays off
+        _forget_draws(network, seed)
+        for m in _noisy(network): m.training = True  # of this module alone: its dropout stays off
         try: return sum(network(x).softmax(-1) for _ in range(samples)) / samples
         finally: network.eval()

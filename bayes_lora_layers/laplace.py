@@ -254,8 +254,8 @@ def head_laplace(
     labels: Int[Tensor, "n"],
     structure: str = "diag",  # see `find_structure`
 ) -> ParametricLaplace:
-    """laplace-torch's posterior over weight and bias of the head, its prior precision by evidence. Raises `ValueError`
-    when the head is not a single linear map."""
+    """laplace-torch's posterior over weight and bias of the head, its prior precision by evidence (to be set anew where
+    another is wanted). Raises `ValueError` when the head is not a single linear map."""
     head = find_head(classifier)
     if not isinstance(head, nn.Linear): raise ValueError("last-layer Laplace needs a head that is a single linear map")
     linear = nn.Linear(

@@ -346,7 +346,8 @@ def predict_baselines(
     "Probabilities of each baseline, by split."
     c, probs = setup.config, {split: {} for split in data}
     if "train" in at_map:
-        with timed(setup.folder, "head"): _add(probs, "head", head_probs(c, classifier, at_map, setup.device))
+        with timed(setup.folder, "head"): found = head_probs(c, classifier, at_map, setup.device)
+        _add(probs, "head", {split: found[split] for split in data})
     for name in filter(c.baselines.__contains__, ASKED):
         with timed(setup.folder, name): _add(probs, name, ASKED[name](setup, classifier, data))
     return probs
@@ -355,11 +356,20 @@ def predict_baselines(
 def head_probs(
     config: Config, classifier: Classifier, at_map: Mapping[str, AtMap], device: torch.device
 ) -> dict[str, Float[Tensor, "n c"]]:
-    "Of a last-layer Laplace, whose prior precision is found by evidence, on all splits but that which it is fitted to."
+    """Of a last-layer Laplace on all splits but that which it is fitted to. Its prior precision is found as the layers'
+    is: by validation NLL where the configuration says so, else by evidence."""
     train, others = at_map["train"], {split: found for split, found in at_map.items() if split != "train"}
     la = head_laplace(classifier, train.features.to(device), train.labels.to(device), config.structure)
     normals = normal_draws(config.link_draws, len(classifier.classes), seed=config.seed)
     of = lambda z: torch.cat([mc_probs(*head_covariance(la, part), normals) for part in z.to(device).split(TOGETHER)])
+    seen = at_map["validation"]
+    def nll(precision):
+        la.prior_precision = precision
+        right = of(seen.features).cpu().gather(1, seen.labels[:, None])
+        return float(-right.double().clamp_min(1e-30).log().mean())
+    rule = "validation" if config.laplace_prior_precision == "validation" else "evidence"
+    if rule == "validation": la.prior_precision = min(VALIDATION_GRID, key=nll)
+    say(f"head: a prior precision of {float(la.prior_precision):.3g}, by {rule}")
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
 
 
@@ -499,9 +509,10 @@ def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predi
 def ask_map(
     setup: Setup, classifier: Classifier, data: Mapping[str, Examples], made_from: dict[str, str], share: Share = ALL
 ) -> dict[str, AtMap]:
-    """What the MAP makes of each split, and of the training split, when its head is to be made Bayesian; of a share of
-    their chunks."""
-    wanted = {**data, "train": setup.examples("train")} if data and head_weight(classifier) is not None else data
+    """What the MAP makes of each split, and, when its head is to be made Bayesian, of those that this is fitted to and
+    chosen on; of a share of their chunks."""
+    bayesian = ("train", "validation") if data and head_weight(classifier) is not None else ()
+    wanted = {**data, **{split: setup.examples(split) for split in bayesian}}
     sealed = lambda split: {**made_from, "shift": setup.shifts[split]} if split in setup.shifts else made_from
     return {
         split: map_split(classifier, split, d, setup.config.batch_size, setup.folder / "partial", sealed(split), share)
