@@ -23,6 +23,7 @@ from laplace import DiagLaplace, KronLaplace
 from laplace.baselaplace import ParametricLaplace
 from laplace.curvature import GGNInterface
 from laplace.utils import Kron as KronFactors
+from laplace.utils import KronDecomposed
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
@@ -272,11 +273,22 @@ def head_laplace(
     return la
 
 
+def _kron_covariance(precision: KronDecomposed, features: Float[Tensor, "n d"]) -> Float[Tensor, "n c c"]:
+    "Of a linear map of features, weight and bias, in the eigenbasis."
+    def of(values, bases, prior):
+        if len(values) == 1: variance = 1 / (values[0] + prior)[None]  # of the bias, [1, c]
+        else: variance = (features @ bases[1]) ** 2 @ (1 / (values[0][:, None] * values[1] + prior)).T  # [n, c]
+        return (bases[0] * variance[:, None]) @ bases[0].T
+    return sum(of(*block) for block in zip(precision.eigenvalues, precision.eigenvectors, precision.deltas))
+
+
 def head_covariance(
     la: ParametricLaplace,  # from `head_laplace`
     features: Float[Tensor, "n d"],
 ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c c"]]:
     "Logits and their covariance under the head's posterior."
+    if isinstance(la.posterior_precision, KronDecomposed):
+        return la.model(features).detach(), _kron_covariance(la.posterior_precision, features).detach()
     if not isinstance(la, DiagLaplace):
         J, logits = la.backend.jacobians(features)
         return logits.detach(), la.functional_variance(J).detach()
