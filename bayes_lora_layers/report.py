@@ -378,7 +378,9 @@ def setup_table(told: Told) -> pd.DataFrame:
         "model": f"{c.model}{size}, LoRA rank {c.rank}, alpha {c.alpha:g} on {', '.join(c.target_modules)}{given}",
         "training": "none: adapter given" if c.adapter else trained,
         "posterior": (
-            f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision})"
+            f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision});"
+            f" the data decide {sum(r.effective_dimension):,.1f} of {sum(r.parameters):,} directions, the prior the"
+            " others"
         ),
         "decided by": told.title,
         "in two splits": _shared_examples(told.run.data),
