@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'write_atomically', 'Damaged', 'Missing', 'digest', 'write_json', 'read_json', 'tensors_digest',
-           'write_tensors', 'read_tensors', 'seal', 'check_seal', 'say', 'counted', 'or_none', 'plain', 'script_json']
+           'write_tensors', 'read_tensors', 'seal', 'check_seal', 'say', 'counted', 'in_short', 'or_none', 'plain',
+           'script_json']
 
 # %% ../nbs/00_files.ipynb #1be2aaee
 import hashlib
@@ -166,6 +167,10 @@ def say(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     "A number with its noun, in the plural unless it is one."
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+def in_short(value: float) -> str:
+    "Three digits, or a whole number with its thousands: 0.00316, 45.4, 1,070."
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 def or_none(read: Callable):
     """What `read` returns; None when its file is missing, and None with a line when it is damaged or was made from

@@ -42,7 +42,7 @@ from bayes_lora_layers.figures import (
     plot_prior, plot_ranked, plot_reliability, plot_risk_coverage, plot_sequential, plot_sets, plot_severities,
     plot_splits,
 )
-from .files import counted, or_none, plain, write_json
+from .files import counted, in_short, or_none, plain, write_json
 from .intervals import Interval
 from .metrics import auroc_metric, ece, reliability_curve, score, temperature_scale, title_of
 from .predictions import save_predictions
@@ -361,7 +361,8 @@ def _for_reading(told: Told, t: pd.DataFrame) -> pd.DataFrame:
 def setup_table(told: Told) -> pd.DataFrame:
     "What was run, on what."
     r, c, priors = told.results, told.results.config, told.results.prior_precision
-    prior = f"{priors[0]:.4g}" if len(set(priors)) == 1 else f"{min(priors):.4g} to {max(priors):.4g} by layer"
+    ends = sorted({min(priors), max(priors)})
+    prior = " to ".join(map(in_short, ends)) + (" by layer" if len(ends) > 1 else "")
     size, given = f" at {c.image_size} pixels" if c.image_size else "", f", adapter {c.adapter}" if c.adapter else ""
     trained = (
         f"{c.epochs} epochs, batch {c.batch_size}, learning rate {c.learning_rate:g}, prior precision"

@@ -30,7 +30,7 @@ from bayes_lora_layers.attribution import (
     shapley_by_prior,
     shapley_values,
 )
-from .files import Damaged, counted, read_json, read_tensors, write_json, write_tensors
+from .files import Damaged, counted, in_short, read_json, read_tensors, write_json, write_tensors
 from .intervals import Interval
 from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
@@ -337,8 +337,8 @@ def _other_prior(q: _Question) -> str:
     if gains[best].estimate <= q.gain.estimate: return ""
     precision, own = (priors.values[i][q.results.layers.index(best)] for i in (g, 0))
     return (
-        f"That holds under this run's prior precision, {own:.3g}; under those that validation NLL prefers for each"
-        f" layer the best, {q.say([best]).lower()} at {precision:.3g}, changes {q.name} by"
+        f"That holds under this run's prior precision, {in_short(own)}; under those that validation NLL prefers for"
+        f" each layer the best, {q.say([best]).lower()} at {in_short(precision)}, changes {q.name} by"
         f" {with_interval(gains[best])}."
     )
 
@@ -482,7 +482,7 @@ def _cost(q: _Question, costs) -> str:
         values = row.get("milliseconds"), row.get("megabytes")
         if all(map(number, values)): known[str(row.get("set"))] = values
     if {"map", "judged", "full"} - known.keys(): return "The cost was not measured in this run."
-    say = lambda name: "{:.3g} ms and {:.3g} MB".format(*known[name])
+    say = lambda name: "{} ms and {} MB".format(*map(in_short, known[name]))
     return (
         f"Cost of one {q.results.unit}: {say('judged')}, where the model as it is takes {say('map')} and all layers"
         f" {say('full')}."
