@@ -16,7 +16,6 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ from bayes_lora_layers.predict import (
     subset_scores,
 )
 from .predictions import TOGETHER
-from .sweep import _peak_of, prepare
+from .sweep import _peak_of, _seconds, prepare
 
 # %% ../nbs/benchmarks/speed.ipynb #88dfbab5
 def vit(
@@ -280,11 +279,8 @@ def interleaved(
     seconds = {k: [] for k in jobs}
     for r in range(0 if warm_up else 1, repeats + 1):
         for name, job in jobs.items():
-            if torch.cuda.is_available(): torch.cuda.synchronize()
-            start = time.perf_counter()
-            job()
-            if torch.cuda.is_available(): torch.cuda.synchronize()
-            if r: seconds[name].append(time.perf_counter() - start)
+            took = _seconds(job)
+            if r: seconds[name].append(took)
     return {k: {"median": float(np.median(v)), "low": min(v), "high": max(v)} for k, v in seconds.items()}
 
 def matrix_rate(

@@ -69,6 +69,7 @@ from bayes_lora_layers.laplace import (
     save_posterior,
     with_prior,
 )
+from .metrics import nll
 from bayes_lora_layers.model import (
     Classifier,
     adapter_fingerprint,
@@ -363,12 +364,11 @@ def head_probs(
     normals = normal_draws(config.link_draws, len(classifier.classes), seed=config.seed)
     of = lambda z: torch.cat([mc_probs(*head_covariance(la, part), normals) for part in z.to(device).split(TOGETHER)])
     seen = at_map["validation"]
-    def nll(precision):
+    def nll_under(precision):
         la.prior_precision = precision
-        right = of(seen.features).cpu().gather(1, seen.labels[:, None])
-        return float(-right.double().clamp_min(1e-30).log().mean())
+        return nll(of(seen.features).cpu(), seen.labels)
     rule = "validation" if config.laplace_prior_precision == "validation" else "evidence"
-    if rule == "validation": la.prior_precision = min(VALIDATION_GRID, key=nll)
+    if rule == "validation": la.prior_precision = min(VALIDATION_GRID, key=nll_under)
     say(f"head: a prior precision of {float(la.prior_precision):.3g}, by {rule}")
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
 
@@ -512,7 +512,7 @@ def ask_map(
     """What the MAP makes of each split, and, when its head is to be made Bayesian, of those that this is fitted to and
     chosen on; of a share of their chunks."""
     bayesian = ("train", "validation") if data and head_weight(classifier) is not None else ()
-    wanted = {**data, **{split: setup.examples(split) for split in bayesian}}
+    wanted = {**data, **{split: setup.examples(split) for split in bayesian if split not in data}}
     sealed = lambda split: {**made_from, "shift": setup.shifts[split]} if split in setup.shifts else made_from
     return {
         split: map_split(classifier, split, d, setup.config.batch_size, setup.folder / "partial", sealed(split), share)
