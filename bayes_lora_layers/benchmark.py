@@ -16,6 +16,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
@@ -574,38 +576,37 @@ def ablation(classifier: Classifier, x: Tensor, repeats: int = 3) -> list[dict]:
         for (s, how), v in t.items()
     ]
 
-KINDS = {
+KINDS = {  # beginnings of the names of PyTorch's operations
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
-    "copies": ("copy_", "clone", "contiguous", "cat"),
-    "attention": ("attention", "_softmax"),
-    "norms": ("layer_norm",),
-    "elementwise": ("mul", "add", "sub", "gelu", "div", "exp", "sum"),
+    "copies": ("copy_", "clone", "contiguous", "cat", "stack", "index", "slice_backward"),
+    "attention": ("_scaled_dot_product", "_softmax"),
+    "norms": ("native_layer_norm", "layer_norm", "rms_norm"),
+    "elementwise": ("mul", "add", "sub", "gelu", "silu", "div", "neg", "exp", "sum", "mean", "masked_fill", "where"),
 }
 
+class _SecondsOf(TorchDispatchMode):
+    "Adds up the seconds of every operation by its name, and waits for a GPU to be done with each."
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = Counter()
+
+    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+        out = []
+        self.seconds[f.overloadpacket.__name__] += _seconds(lambda: out.append(f(*args, **(kwargs or {}))))
+        return out[0]
+
 def where_time_goes(job: Callable) -> dict[str, float]:
-    "Shares of a job's time by kind of operation, from PyTorch's profiler."
+    """Shares of a job's time by kind of operation; what is spent between operations is of the rest. Each is timed as it
+    is called, since PyTorch's profiler slows memory down so much that what is elementwise seems to be most of it."""
     job()
-    on_gpu, kind_of = torch.cuda.is_available(), torch.profiler.ProfilerActivity
-    activities = [kind_of.CPU, kind_of.CUDA] if on_gpu else [kind_of.CPU]
-    with torch.profiler.profile(activities=activities) as profiler: job()
+    with _SecondsOf() as seen: total = _seconds(job)
+    kind_of = lambda name: next((k for k, starts in KINDS.items() if name.startswith(starts)), "the rest")
     shares = dict.fromkeys([*KINDS, "the rest"], 0.0)
-    for e in profiler.key_averages():
-        if on_gpu and not e.key.startswith("aten::"): continue  # a kernel counts where it was started
-        name = e.key.removeprefix("aten::")
-        kind = next(
-            (
-                k
-                for k, names in KINDS.items()
-                if any(
-                    n in name if k in ("attention", "norms") else name.rstrip("_").startswith(n.rstrip("_"))
-                    for n in names
-                )
-            ),
-            "the rest",
-        )
-        shares[kind] += e.self_device_time_total if on_gpu else e.self_cpu_time_total
-    total = sum(shares.values())
+    for name, seconds in seen.seconds.items(): shares[kind_of(name)] += seconds
+    shares["the rest"] += total - seen.seconds.total()
     return {k: v / total for k, v in shares.items()}
+
 
 # %% ../nbs/benchmarks/speed.ipynb #9c504e82
 def memory_action(

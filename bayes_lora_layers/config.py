@@ -437,7 +437,7 @@ def check_place(output_dir: str) -> None:
 
 def check_folder(config: Config) -> None:
     """Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's
-    results, or cannot be."""
+    results, or cannot be. What an earlier version did not know yet counts as its default."""
     check_place(config.output_dir)
     folder, mine = Path(config.output_dir), core(config)
     theirs = or_none(lambda: read_config(folder / "config.yaml"))
@@ -446,6 +446,7 @@ def check_folder(config: Config) -> None:
             "config"
         )
     if not isinstance(theirs, dict): return  # every file says itself what it was made from
+    theirs = {**core(Config()), **theirs}
     for k in sorted({*mine, *theirs} - {*CHANGEABLE}):
         if mine.get(k) != theirs.get(k):
             raise ValueError(
