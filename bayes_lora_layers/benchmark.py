@@ -597,8 +597,8 @@ class _SecondsOf(TorchDispatchMode):
         return out[0]
 
 def where_time_goes(job: Callable) -> dict[str, float]:
-    """Shares of a job's time by kind of operation; what is spent between operations is of the rest. Each is timed as it
-    is called, since PyTorch's profiler slows memory down so much that what is elementwise seems to be most of it."""
+    """Shares of a job's time by kind of operation, each timed as it is called; what is spent between operations is of
+    the rest."""
     job()
     with _SecondsOf() as seen: total = _seconds(job)
     kind_of = lambda name: next((k for k, starts in KINDS.items() if name.startswith(starts)), "the rest")
@@ -606,7 +606,6 @@ def where_time_goes(job: Callable) -> dict[str, float]:
     for name, seconds in seen.seconds.items(): shares[kind_of(name)] += seconds
     shares["the rest"] += total - seen.seconds.total()
     return {k: v / total for k, v in shares.items()}
-
 
 # %% ../nbs/benchmarks/speed.ipynb #9c504e82
 def memory_action(
