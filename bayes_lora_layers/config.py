@@ -6,8 +6,9 @@
 __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT', 'SIZE', 'TEXT', 'OPTIONAL', 'CONSTRAINTS',
            'BETWEEN', 'CHANGEABLE', 'STAGES', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several',
            'check_config', 'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity',
-           'core', 'read_until', 'read_config', 'check_place', 'check_folder', 'claim_folder', 'describe_machine',
-           'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device', 'pass_dtype', 'emulated']
+           'core', 'read_until', 'read_config', 'check_place', 'reached', 'fixed', 'check_folder', 'claim_folder',
+           'describe_machine', 'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device', 'pass_dtype',
+           'emulated']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -435,19 +436,31 @@ def check_place(output_dir: str) -> None:
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"output_dir={shown(output_dir)}: {there} may not be written; expected a folder that may")
 
+def reached(folder: Path) -> str:
+    "The last of `STAGES` that left a file in a run's folder: what it was made with is fixed, what comes later is not."
+    begun = [p.name for p in (folder / "partial").glob("*") if not p.name.startswith(("map.", "curvature."))]
+    if begun or any((folder / name).exists() for name in ("layer_wise_results.json", "predictions.safetensors")):
+        return "predictions"
+    if (folder / "posterior.safetensors").exists(): return "posterior"
+    return "curvature" if any((folder / "partial").glob("curvature.*")) else "map"
+
+def fixed(config: Config) -> dict:
+    "The parameters that the files in a run's folder do not let change."
+    return {k: v for k, v in read_until(config, reached(Path(config.output_dir))).items() if k not in CHANGEABLE}
+
 def check_folder(config: Config) -> None:
-    """Raise `ValueError` naming the first parameter that differs when the output folder holds another configuration's
-    results, or cannot be. What an earlier version did not know yet counts as its default."""
+    """Raise `ValueError` naming the first parameter that differs when the output folder holds what another
+    configuration made, or cannot be. What an earlier version did not know yet counts as its default."""
     check_place(config.output_dir)
-    folder, mine = Path(config.output_dir), core(config)
+    folder, mine = Path(config.output_dir), fixed(config)
     theirs = or_none(lambda: read_config(folder / "config.yaml"))
     if theirs is None:
         theirs = getattr(or_none(lambda: read_json(folder / "layer_wise_results.json")), "get", lambda k: None)(
             "config"
         )
     if not isinstance(theirs, dict): return  # every file says itself what it was made from
-    theirs = {**core(Config()), **theirs}
-    for k in sorted({*mine, *theirs} - {*CHANGEABLE}):
+    theirs, later = {**core(Config()), **theirs}, {*identity(config)} - {*mine}
+    for k in sorted({*mine, *theirs} - later):
         if mine.get(k) != theirs.get(k):
             raise ValueError(
                 f"output_dir={config.output_dir!r} holds results with {k}={shown(theirs.get(k))}, this run has"

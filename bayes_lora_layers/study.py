@@ -31,7 +31,8 @@ import yaml
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, check_names, check_place, config_from, core, hold, holder_of, identity, read_config, read_until, shown,
+    Config, check_names, check_place, config_from, core, fixed, hold, holder_of, identity, read_config, read_until,
+    shown,
 )
 from .files import Damaged, counted, digest, or_none, read_json, say, write_json
 from .report import render_report
@@ -177,7 +178,7 @@ def claim_study(study: Study) -> None:
                 " the same, since training depends on it"
             )
         for run in before.runs.keys() & study.runs.keys():
-            mine, theirs = (core(s.runs[run]) for s in (study, before))
+            mine, theirs = fixed(study.runs[run]), core(before.runs[run])
             other = next((k for k in mine if mine[k] != theirs.get(k)), None)
             if other:
                 raise ValueError(
