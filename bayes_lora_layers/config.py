@@ -65,7 +65,7 @@ class Config:
     learning_rate: float = 1e-2
     prior_precision: float = 1.0  # Gaussian prior of MAP training
     checkpoint: str = "last"  # 'best' by validation NLL, or 'last'
-    structure: str = "diag"  # 'diag', 'kron', or module:Class of your own
+    structure: str = "diag"  # 'diag', 'kron', 'isotropic' (no curvature, a control), or module:Class of your own
     curvature: str = "exact"  # 'exact' or 'mc'
     curvature_samples: int = 1  # labels an example for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'

@@ -369,6 +369,7 @@ def setup_table(told: Told) -> pd.DataFrame:
         f" {c.prior_precision:g}, {c.checkpoint} checkpoint"
     )
     samples = f" with {c.curvature_samples} samples" if c.curvature == "mc" else ""
+    fit = f"{c.curvature} curvature{samples}" if any(r.effective_dimension) else "no curvature"
     counts = (
         f"{r.n_train:,} training, {r.n_validation:,} validation, {counted(r.n_test, f'test {r.unit}')}, {r.classes}"
         " classes"
@@ -379,7 +380,7 @@ def setup_table(told: Told) -> pd.DataFrame:
         "model": f"{c.model}{size}, LoRA rank {c.rank}, alpha {c.alpha:g} on {', '.join(c.target_modules)}{given}",
         "training": "none: adapter given" if c.adapter else trained,
         "posterior": (
-            f"{c.structure}, {c.curvature} curvature{samples}, prior precision {prior} ({c.laplace_prior_precision});"
+            f"{c.structure}, {fit}, prior precision {prior} ({c.laplace_prior_precision});"
             f" the data decide {sum(r.effective_dimension):,.1f} of {sum(r.parameters):,} directions, the prior the"
             " others"
         ),
