@@ -259,9 +259,10 @@ def control_table(
     metric: str = "",  # empty for the run's own
 ) -> pd.DataFrame:
     """One row a layer, best first: gain, interval, gain after temperature scaling of both sides with interval, and the
-    gain of each control."""
+    gain of each control; `own_gain` at `own_precision`, that of lowest validation NLL for the layer alone."""
     metric, rows = metric or results.config.metric, []
     controls = results.controls if predictive == "linearised" and results.controls else {}
+    own = _own_priors(results, metric) if predictive == "linearised" else {}
     for layer, scored in results.predictives[predictive].alone.items():
         d, r = scored.delta[metric], scored.rescaled.delta[metric]
         under = {name: by_set.alone[layer][metric].estimate for name, by_set in controls.items()}
@@ -275,9 +276,22 @@ def control_table(
                 "rescaled_low": r.low,
                 "rescaled_high": r.high,
                 **under,
+                **own.get(layer, {}),
             }
         )
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
+
+def _own_priors(results: Results, metric: str) -> dict[int, dict[str, float]]:
+    "What each layer gains at the precision that is best for it alone, where a run has tried several."
+    priors = results.priors
+    if not priors or "validated" not in priors.names: return {}
+    g = priors.names.index("validated")
+    precision = dict(zip(results.layers, priors.values[g]))
+    return {
+        layer: {"own_gain": deltas[g][metric].estimate, "own_precision": precision[layer]}
+        for layer, deltas in priors.delta.alone.items()
+    }
+
 
 # %% ../nbs/10_attribution.ipynb #f6fdef2c
 @dataclass(frozen=True)

@@ -461,6 +461,7 @@ def controls_table(told: Told) -> pd.DataFrame:
     for p in told.results.predictives:
         t = control_table(told.results, p, told.metric)
         number = lambda k: t[k].map(signed) if k in t else [""] * len(t)
+        own = [f"{signed(g)} at {in_short(v)}" for g, v in zip(t.own_gain, t.own_precision)] if "own_gain" in t else ""
         frames.append(
             pd.DataFrame(
                 {
@@ -473,6 +474,7 @@ def controls_table(told: Told) -> pd.DataFrame:
                     "average covariance": number("gaussian"),
                     "shuffled": number("shuffled"),
                     "equal variance": number("equal"),
+                    "at its own prior precision": own,
                 }
             )
         )
@@ -859,11 +861,15 @@ def _controls(told: Told, paths: dict[str, Path]) -> list:
     )
     figure = shown_figure(paths["controls"], "gains beside their controls", how)
     temperature = {p: c.temperature for p, c in told.summary.predictives.items()}
-    return [
-        new_markdown_cell("## More than a temperature?\n\n" + _each(temperature)),
-        figure,
-        shown_table(controls_table(told)),
-    ]
+    table = controls_table(told)
+    own = (
+        "The last column is under the prior precision, of those that this run has tried, with the lowest validation NLL"
+        " for the layer alone. One that suits all layers together is narrow for each: a layer may be worth more than"
+        " this run's prior lets it."
+    )
+    last = [new_markdown_cell(own)] if any(table["at its own prior precision"]) else []
+    text = new_markdown_cell("## More than a temperature?\n\n" + _each(temperature))
+    return [text, figure, shown_table(table), *last]
 
 def _finer(told: Told, paths: dict[str, Path]) -> list:
     how = (

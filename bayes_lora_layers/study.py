@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECORD', 'PROCESSES', 'SHARED', 'MADE', 'CHILD', 'Study', 'read_study', 'claim_study', 'lenders', 'lend', 'Step',
-           'do_step', 'carry_out', 'is_done', 'waiting', 'run_study', 'in_turn', 'status', 'to_repeat', 'estimate',
-           'steps_of', 'on_ray']
+           'do_step', 'carry_out', 'is_done', 'runs_of', 'waiting', 'run_study', 'in_turn', 'status', 'to_repeat',
+           'estimate', 'steps_of', 'on_ray']
 
 # %% ../nbs/12_study.ipynb #d7e7d735
 import ctypes
@@ -341,15 +341,25 @@ def is_done(study: Study, run: str, files: bool = False) -> bool:
     mine = json.loads(json.dumps(identity(study.runs[run])))
     return found is not None and found["config"] == mine and not _outdated(study.of(run))
 
+def runs_of(study: Study, only: Sequence[str]) -> list[str]:
+    """The runs that are meant, in order: by name, or all with some values of the axes (`seed=0`); every run where none
+    is. Raises `ValueError` for what means no run."""
+    def meant(told: str) -> set[str]:
+        if told in study.runs: return {told}
+        wanted = dict(part.partition("=")[::2] for part in told.split(","))
+        found = {run for run, at in study.at.items() if wanted.items() <= at.items()}
+        if not found: raise ValueError(f"only={told!r}; expected runs, or values of axes, out of {list(study.runs)}")
+        return found
+    asked = set().union(*map(meant, only)) if only else set(study.runs)
+    return [run for run in study.runs if run in asked]
+
 def waiting(study: Study, only: Sequence[str] = (), files: bool = False) -> list[str]:
     "The runs that are still to be done, in order. Raises `ValueError` for a name that is no run."
-    unknown = [run for run in only if run not in study.runs]
-    if unknown: raise ValueError(f"only={unknown[0]!r}; expected runs out of {list(study.runs)}")
-    return [run for run in study.runs if run in (only or study.runs) and not is_done(study, run, files)]
+    return [run for run in runs_of(study, only) if not is_done(study, run, files)]
 
 def run_study(
     source: str | Path,  # a study's file or folder
-    only: Sequence[str] = (),  # names of runs; empty for all
+    only: Sequence[str] = (),  # names of runs, or values of axes (`seed=0`); empty for all
     workers: int = 1,  # runs at a time on this machine
     address: str = "",  # of a Ray cluster, 'auto' for the one this machine belongs to; empty for this machine alone
     gpus: float = 0.0,  # of each run, on Ray
@@ -366,10 +376,10 @@ def run_study(
     study = replace(study, threads=threads or study.threads, shards=shards or study.shards)
     todo = waiting(study, only, files=True)
     alone = not todo or (workers == 1 and not address)
-    with hold(str(study.folder), "study", share=f"only-{digest(sorted(set(only)))[:8]}" if only else ""):
+    asked = runs_of(study, only)
+    with hold(str(study.folder), "study", share=f"only-{digest(asked)[:8]}" if only else ""):
         claim_study(study)
-        asked = len(set(only) or study.runs)
-        with tqdm(total=asked, initial=asked - len(todo), desc="study", unit="run") as bar:
+        with tqdm(total=len(asked), initial=len(asked) - len(todo), desc="study", unit="run") as bar:
             for run, failed in in_turn(study, todo) if alone else on_ray(study, todo, workers, address, gpus):
                 if failed: say(f"{run} failed: {failed}")
                 bar.set_postfix_str(run)

@@ -21,7 +21,7 @@ from nbformat.v4 import new_markdown_cell
 from scipy.stats import t as student
 
 from .attribution import OverSeeds, compare, over_seeds, rank_correlation, shared_error
-from .files import Damaged, counted, or_none, plain, write_atomically, write_json
+from .files import Damaged, counted, or_none, plain, say, write_atomically, write_json
 from .figures import Panel, plot_splits, plot_transfer
 from .intervals import Interval, Pooled, paired_gains, reliability, resample_counts
 from .metrics import title_of
@@ -266,12 +266,15 @@ def keep_results(
     `over_runs.json`, for each answer (runs that differ in the seed alone), where they have their predictions. Raises
     `ValueError` when no run is finished or the target holds anything else."""
     study, target = read_study(source), Path(target)
-    done = [row.run for row in status(study).itertuples() if row.state == "done"]
+    states = {row.run: row.state for row in status(study).itertuples()}
+    done = [run for run, state in states.items() if state == "done"]
+    left = [f"{run} ({state})" for run, state in states.items() if state != "done"]
     if not done: raise ValueError(f"study={str(source)!r} has no finished run; expected at least one")
     if target.resolve() == study.folder.resolve(): raise ValueError(f"{target} is the study itself; expected another")
     before = [p for p in target.rglob("*") if p.is_file()]
     other = next((p for p in before if p.name not in (RECORD, OVER_RUNS, RESULTS, SUMMARY)), None)
     if other: raise ValueError(f"{target} holds {other.relative_to(target)}; expected a new folder, or an earlier copy")
+    if left: say(f"not kept, since they are not done: {'; '.join(left)}")
     runs = {run: read_run(study.of(run)) for run in done}
     for path in before: path.unlink()
     for run, found in runs.items():

@@ -6,10 +6,11 @@
 __all__ = ['VALIDATION_GRID', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS', 'SHARED_OUT', 'BATCHES', 'LONGEST', 'ROUNDS',
            'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 'prepare', 'digests_of', 'base_of', 'adapted',
            'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map', 'validation_prior',
-           'fit_posterior', 'choose_prior', 'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature',
-           'predict_baselines', 'head_probs', 'asked_in_parts', 'sampling', 'noisy_probs', 'averaged_probs',
-           'variational_probs', 'dropped_probs', 'ensemble_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share',
-           'answer_costs', 'measured_calls', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
+           'fit_posterior', 'choose_prior', 'validated', 'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks',
+           'fit_curvature', 'predict_baselines', 'head_probs', 'asked_in_parts', 'sampling', 'noisy_probs',
+           'averaged_probs', 'variational_probs', 'dropped_probs', 'ensemble_probs', 'ensemble_member', 'predict',
+           'ask_map', 'do_share', 'answer_costs', 'measured_calls', 'most_doubted', 'show_examples', 'finished',
+           'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
@@ -239,21 +240,23 @@ VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))
 
 
 def validation_prior(
-    config: Config, classifier: Classifier, posterior: Posterior, data: Examples, device: torch.device
-) -> float:
-    "The prior precision with the lowest validation NLL of the full linearised posterior."
-    classes, total = len(classifier.classes), torch.zeros(len(VALIDATION_GRID))
+    config: Config, classifier: Classifier, posterior: Posterior, data: Examples, device: torch.device, per_layer: bool
+) -> float | dict[int, float]:
+    "The prior precision with the lowest validation NLL of the full linearised posterior, or of each layer alone."
+    sets = [[l] for l in classifier.layers] if per_layer else [classifier.layers]
+    classes, total = len(classifier.classes), torch.zeros(len(VALIDATION_GRID), len(sets))
     passes = in_precision(classifier, pass_dtype(config.precision, device))
     room = Room(passes, config.memory_budget)
     longest, _ = collated([data[int(data.order[-1])]])
     normals = normal_draws(config.link_draws, classes, seed=config.seed)
     for x, y in tqdm(batches(data, room.examples(longest, classes)), desc="validation prior", unit="batch"):
         predict = lambda r: linearised_probs(
-            passes, posterior, x.to(device), [classifier.layers], normals, VALIDATION_GRID, r, config.memory_budget
+            passes, posterior, x.to(device), sets, normals, VALIDATION_GRID, r, config.memory_budget
         )
-        probs = room(x.to(device), predict)["grid"][:, 0].cpu()  # [g, n, c]
-        total -= probs[:, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(1)
-    return VALIDATION_GRID[int(total.argmin())]
+        probs = room(x.to(device), predict)["grid"].cpu()  # [g, m, n, c]
+        total -= probs[:, :, torch.arange(len(y)), y].clamp_min(1e-30).log().sum(-1)
+    best = [VALIDATION_GRID[g] for g in total.argmin(0).tolist()]
+    return dict(zip(classifier.layers, best)) if per_layer else best[0]
 
 # %% ../nbs/09_sweep.ipynb #39f7866f
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
@@ -271,10 +274,14 @@ def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
 
 def choose_prior(setup: Setup, classifier: Classifier, fitted: Posterior) -> float | dict[int, float]:
     "The prior precision that the configuration asks for."
-    c = setup.config
-    if c.laplace_prior_precision != "validation":
-        return fitted.optima.get(c.laplace_prior_precision, c.laplace_prior_precision)
-    return validation_prior(c, classifier, fitted, setup.examples("validation"), setup.device)
+    c, rule = setup.config, setup.config.laplace_prior_precision
+    if not validated(c): return fitted.optima.get(rule, rule)
+    data = setup.examples("validation")
+    return validation_prior(c, classifier, fitted, data, setup.device, per_layer=rule == "validation-per-layer")
+
+def validated(config: Config) -> bool:
+    "Whether the prior precision is found on the validation split."
+    return config.laplace_prior_precision in ("validation", "validation-per-layer")
 
 def posterior_digest(posterior: Posterior) -> str:
     "SHA-256 of everything that predictions take from a posterior."
@@ -367,8 +374,8 @@ def head_probs(
     def nll_under(precision):
         la.prior_precision = precision
         return nll(of(seen.features).cpu(), seen.labels)
-    rule = "validation" if config.laplace_prior_precision == "validation" else "evidence"
-    if rule == "validation": la.prior_precision = min(VALIDATION_GRID, key=nll_under)
+    rule = "validation" if validated(config) else "evidence"
+    if validated(config): la.prior_precision = min(VALIDATION_GRID, key=nll_under)
     say(f"head: a prior precision of {float(la.prior_precision):.3g}, by {rule}")
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
 

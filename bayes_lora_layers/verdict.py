@@ -182,7 +182,9 @@ class _Question:
     def gain(self) -> Interval: return self.judged.delta[self.metric]
 
     @property
-    def notes(self) -> str: return " ".join(_notes(self.sets, self.results.head))
+    def notes(self) -> str:
+        own_priors = self.results.config.laplace_prior_precision == "validation-per-layer"
+        return " ".join(_notes(self.sets, self.results.head, own_priors))
 
     @property
     def wide(self) -> str:
@@ -247,7 +249,7 @@ def _nothing_helps(q: _Question) -> Verdict | None:
 def _narrowest(q: _Question) -> str:
     "A word where the search for a prior ended at its end."
     asked, used = q.results.config.laplace_prior_precision, set(q.results.prior_precision)
-    if asked != "validation" or used != {VALIDATION_GRID[-1]}: return ""
+    if asked not in ("validation", "validation-per-layer") or used != {VALIDATION_GRID[-1]}: return ""
     return (
         f"The validation {q.units} prefer the narrowest posterior that was tried (prior precision"
         f" {VALIDATION_GRID[-1]:,.0f}): by them the model is not too sure."
@@ -352,12 +354,12 @@ def _other_leader(q: _Question) -> str:
         " smallest that reached as much."
     )
 
-def _notes(sets, head: int | None) -> list[str]:
+def _notes(sets, head: int | None, own_priors: bool) -> list[str]:
     notes, harmful = [], [l for l, s in sets.alone.items() if _too_wide(s)]
     if _too_wide(sets.full):
-        notes.append(
-            f"The full posterior is too wide: it changes accuracy by {signed(sets.full.delta['accuracy'].estimate)}."
-        )
+        loss = signed(sets.full.delta["accuracy"].estimate)
+        why = ", with the prior of each layer found for it alone" if own_priors else ""
+        notes.append(f"The full posterior is too wide{why}: it changes accuracy by {loss}.")
     if harmful and len(harmful) < len(sets.alone):
         notes.append(
             f"{say_layers(harmful, head)} alone surely {_verb(harmful, 'loses', 'lose')} accuracy, by more than"
