@@ -50,6 +50,7 @@ RUNS = {
     "forward": {**SMALL, "engine": "forward"},
     "perlayer": {**SMALL, "structure": "kron", "kfac": "reduce", "laplace_prior_precision": "evidence-per-layer"},
     "validation": {**SMALL, "laplace_prior_precision": "validation"},
+    "own": {**SMALL, "laplace_prior_precision": "validation-per-layer"},
     "groups": {**SMALL, "groups": {"two": [0, 1], "last ones": [9, 10, 11]}, "layers": [0, 5, 11]},
     "baselines": {**SMALL, "baselines": ["mc-dropout", "ensemble"], "lora_dropout": 0.1, "ensemble_size": 2},
     "parts": {**SMALL, "sampled_parts": True, "target_modules": ["q", "v", "o"]},

@@ -388,7 +388,8 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("study", metavar="STUDY", help="a study's YAML file, or its folder")
     p.add_argument("--dry-run", action="store_true", help="only print the plan, with an estimate of time")
     p.add_argument(
-        "--only", nargs="+", action="extend", metavar="RUN", default=[], help="names of runs, or values of axes as in seed=0 (default all)"
+        "--only", nargs="+", action="extend", metavar="RUN", default=[],
+        help="names of runs, or values of axes as in seed=0 (default all)",
     )
     p.add_argument("--workers", type=int, default=1, help="runs at a time on this machine (more than one needs Ray)")
     p.add_argument("--ray", default="", metavar="ADDRESS", help="a Ray cluster: host:port, or auto")
