@@ -69,7 +69,7 @@ class Config:
     curvature: str = "exact"  # 'exact' or 'mc'
     curvature_samples: int = 1  # labels an example for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
-    laplace_prior_precision: float | str = "evidence"  # a number, 'evidence' or 'validation', or one of these with '-per-layer'
+    laplace_prior_precision: float | str = "evidence"  # a number, 'evidence' or 'validation', each also '-per-layer'
     prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to report
     predictives: list = field(default_factory=lambda: ["linearised", "sampled"])
     samples: int = 30  # weight samples of the sampled predictive
