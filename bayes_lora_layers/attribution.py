@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SET_DRAWS', 'AT_ONCE', 'PREDICTORS', 'SHARED_DRAWS', 'layer_gains', 'max_t', 'rank_table', 'layer_ranks',
            'scored_sets', 'set_gains', 'shapley_values', 'interactions', 'front', 'prior_table', 'rank_correlation',
-           'shapley_by_prior', 'correlations', 'control_table', 'Comparison', 'compare', 'compare_splits', 'OverSeeds',
-           'over_seeds', 'shared_error']
+           'shapley_by_prior', 'correlations', 'at_own_priors', 'control_table', 'Comparison', 'compare',
+           'compare_splits', 'OverSeeds', 'over_seeds', 'shared_error']
 
 # %% ../nbs/10_attribution.ipynb #166bca8c
 from collections.abc import Mapping, Sequence
@@ -253,6 +253,15 @@ def correlations(results: Results, predictive: str, metric: str) -> dict[str, In
     return {k: rank_correlation([v[p] for p in at], gains.gain.tolist()) for k, v in known.items()}
 
 # %% ../nbs/10_attribution.ipynb #19c80024
+def at_own_priors(results: Results, metric: str) -> dict[int, tuple[float, Interval]]:
+    """Of each layer the prior precision, of those that a run has tried, with the lowest validation NLL for it alone,
+    and what it gains there; empty where a run has tried no other than its own."""
+    priors = results.priors
+    if not priors or "validated" not in priors.names: return {}
+    g = priors.names.index("validated")
+    precision = dict(zip(results.layers, priors.values[g]))
+    return {layer: (precision[layer], deltas[g][metric]) for layer, deltas in priors.delta.alone.items()}
+
 def control_table(
     results: Results,
     predictive: str,
@@ -262,10 +271,11 @@ def control_table(
     gain of each control; `own_gain` at `own_precision`, that of lowest validation NLL for the layer alone."""
     metric, rows = metric or results.config.metric, []
     controls = results.controls if predictive == "linearised" and results.controls else {}
-    own = _own_priors(results, metric) if predictive == "linearised" else {}
+    own = at_own_priors(results, metric) if predictive == "linearised" else {}
     for layer, scored in results.predictives[predictive].alone.items():
         d, r = scored.delta[metric], scored.rescaled.delta[metric]
         under = {name: by_set.alone[layer][metric].estimate for name, by_set in controls.items()}
+        if layer in own: under |= {"own_precision": own[layer][0], "own_gain": own[layer][1].estimate}
         rows.append(
             {
                 "layer": layer,
@@ -276,22 +286,9 @@ def control_table(
                 "rescaled_low": r.low,
                 "rescaled_high": r.high,
                 **under,
-                **own.get(layer, {}),
             }
         )
     return pd.DataFrame(rows).sort_values(["gain", "layer"], ascending=[False, True], ignore_index=True)
-
-def _own_priors(results: Results, metric: str) -> dict[int, dict[str, float]]:
-    "What each layer gains at the precision that is best for it alone, where a run has tried several."
-    priors = results.priors
-    if not priors or "validated" not in priors.names: return {}
-    g = priors.names.index("validated")
-    precision = dict(zip(results.layers, priors.values[g]))
-    return {
-        layer: {"own_gain": deltas[g][metric].estimate, "own_precision": precision[layer]}
-        for layer, deltas in priors.delta.alone.items()
-    }
-
 
 # %% ../nbs/10_attribution.ipynb #f6fdef2c
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from .abstain import risk_coverage
-from .attribution import compare_splits, control_table, layer_gains, prior_table, rank_correlation
+from bayes_lora_layers.attribution import (
+    at_own_priors, compare_splits, control_table, layer_gains, prior_table, rank_correlation,
+)
 from .corruptions import Corruption
 from .data import UNITS
 from .explorer import explorer_html, page_part
@@ -229,12 +231,8 @@ def prior_curves(results: Results, metric: str) -> PriorCurves | None:
     priors, fixed = results.priors, {f"{v:g}" for v in results.config.prior_grid}
     if not priors or len(fixed) < 2: return None
     order = sorted((g for g, name in enumerate(priors.names) if name in fixed), key=lambda g: priors.values[g][0])
-    validated, place = priors.names.index("validated"), {l: i for i, l in enumerate(results.layers)}
     along = lambda deltas: [deltas[g][metric].estimate for g in order]
-    best = {
-        l: (priors.values[validated][place[l]], deltas[validated][metric].estimate)
-        for l, deltas in priors.delta.alone.items()
-    }
+    best = {layer: (precision, gain.estimate) for layer, (precision, gain) in at_own_priors(results, metric).items()}
     return PriorCurves(
         title_of(metric),
         [priors.values[g][0] for g in order],

@@ -374,9 +374,9 @@ def run_study(
     for name, value, least in (("workers", workers, 1), ("threads", threads, 0), ("shards", shards, 0)):
         if value < least: raise ValueError(f"{name}={value}; expected at least {least}")
     study = replace(study, threads=threads or study.threads, shards=shards or study.shards)
-    todo = waiting(study, only, files=True)
-    alone = not todo or (workers == 1 and not address)
     asked = runs_of(study, only)
+    todo = waiting(study, asked, files=True)
+    alone = not todo or (workers == 1 and not address)
     with hold(str(study.folder), "study", share=f"only-{digest(asked)[:8]}" if only else ""):
         claim_study(study)
         with tqdm(total=len(asked), initial=len(asked) - len(todo), desc="study", unit="run") as bar:

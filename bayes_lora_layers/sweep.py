@@ -375,7 +375,7 @@ def head_probs(
         la.prior_precision = precision
         return nll(of(seen.features).cpu(), seen.labels)
     rule = "validation" if validated(config) else "evidence"
-    if validated(config): la.prior_precision = min(VALIDATION_GRID, key=nll_under)
+    if rule == "validation": la.prior_precision = min(VALIDATION_GRID, key=nll_under)
     say(f"head: a prior precision of {float(la.prior_precision):.3g}, by {rule}")
     return {split: check_drawn(of(found.features)) for split, found in others.items()}
 

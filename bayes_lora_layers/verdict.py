@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.stats import fisher_exact
 
 from bayes_lora_layers.attribution import (
+    at_own_priors,
     correlations,
     front,
     interactions,
@@ -35,7 +36,7 @@ from .intervals import Interval
 from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
 from .sets import ACCURACY_LOSS, ENOUGH
-from .sweep import VALIDATION_GRID
+from .sweep import VALIDATION_GRID, validated
 
 # %% ../nbs/10_verdict.ipynb #ec196e82
 def signed(value: float, digits: int = 4) -> str:
@@ -248,8 +249,7 @@ def _nothing_helps(q: _Question) -> Verdict | None:
 
 def _narrowest(q: _Question) -> str:
     "A word where the search for a prior ended at its end."
-    asked, used = q.results.config.laplace_prior_precision, set(q.results.prior_precision)
-    if asked not in ("validation", "validation-per-layer") or used != {VALIDATION_GRID[-1]}: return ""
+    if not validated(q.results.config) or set(q.results.prior_precision) != {VALIDATION_GRID[-1]}: return ""
     return (
         f"The validation {q.units} prefer the narrowest posterior that was tried (prior precision"
         f" {VALIDATION_GRID[-1]:,.0f}): by them the model is not too sure."
@@ -331,17 +331,14 @@ def _price(results: Results, chosen: Scored) -> str:
 
 def _other_prior(q: _Question) -> str:
     "What a layer gains under the prior precision that validation prefers for each, where that is more."
-    priors = q.results.priors
-    if q.predictive != "linearised" or not priors or "validated" not in priors.names: return ""
-    g = priors.names.index("validated")
-    gains = {layer: deltas[g][q.metric] for layer, deltas in priors.delta.alone.items()}
-    best = max(gains, key=lambda layer: gains[layer].estimate)
-    if gains[best].estimate <= q.gain.estimate: return ""
-    precision, own = (priors.values[i][q.results.layers.index(best)] for i in (g, 0))
+    found = at_own_priors(q.results, q.metric) if q.predictive == "linearised" else {}
+    best = max(found, key=lambda layer: found[layer][1].estimate, default=None)
+    if best is None or found[best][1].estimate <= q.gain.estimate: return ""
+    (precision, gain), own = found[best], q.results.priors.values[0][q.results.layers.index(best)]
     return (
         f"That holds under this run's prior precision, {in_short(own)}; under those that validation NLL prefers for"
         f" each layer the best, {q.say([best]).lower()} at {in_short(precision)}, changes {q.name} by"
-        f" {with_interval(gains[best])}."
+        f" {with_interval(gain)}."
     )
 
 def _other_leader(q: _Question) -> str:
