@@ -69,7 +69,7 @@ class Config:
     curvature: str = "exact"  # 'exact' or 'mc'
     curvature_samples: int = 1  # labels an example for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
-    laplace_prior_precision: float | str = "evidence"  # a number, 'evidence' or 'validation', each also '-per-layer'
+    laplace_prior_precision: float | str = "validation"  # a number, 'validation' or 'evidence', each also '-per-layer'
     prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to report
     predictives: list = field(default_factory=lambda: ["linearised", "sampled"])
     samples: int = 30  # weight samples of the sampled predictive
@@ -126,7 +126,7 @@ def several(*values: str, at_least: int = 0) -> Constraint:
     )
 
 # %% ../nbs/07_config.ipynb #e37e21ff
-RULES = ("evidence", "evidence-per-layer", "validation", "validation-per-layer")
+RULES = ("validation", "validation-per-layer", "evidence", "evidence-per-layer")
 RANKING = ("ece", "adaptive_ece", "nll", "brier")  # metrics that can rank
 PRIOR = number(1e-8, 1e12)
 MOST_LAYERS = 10_000

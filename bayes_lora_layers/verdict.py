@@ -183,9 +183,16 @@ class _Question:
     def gain(self) -> Interval: return self.judged.delta[self.metric]
 
     @property
-    def notes(self) -> str:
-        own_priors = self.results.config.laplace_prior_precision == "validation-per-layer"
-        return " ".join(_notes(self.sets, self.results.head, own_priors))
+    def own_priors(self) -> bool: return self.results.config.laplace_prior_precision == "validation-per-layer"
+
+    @property
+    def at_own_priors(self) -> dict[int, tuple[float, Interval]]:
+        "What layers gain under priors of their own, where these are known and not the run's."
+        if self.predictive != "linearised" or self.own_priors: return {}
+        return at_own_priors(self.results, self.metric)
+
+    @property
+    def notes(self) -> str: return " ".join(_notes(self.sets, self.results.head, self.own_priors))
 
     @property
     def wide(self) -> str:
@@ -239,7 +246,7 @@ def _surely_gains(q: _Question) -> Verdict | None:
         f"Accuracy changes by {signed(chosen.delta['accuracy'].estimate)}. It is {_smallest_of(q)} with {ENOUGH:.0%} of"
         f" the best gain on the validation {q.units}."
     )
-    why = [size, _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), q.notes]
+    why = [size, _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), _last_alone(q, chosen), q.notes]
     return Verdict("layers", chosen.layers, answer, " ".join(filter(None, why)))
 
 def _nothing_helps(q: _Question) -> Verdict | None:
@@ -331,14 +338,25 @@ def _price(results: Results, chosen: Scored) -> str:
 
 def _other_prior(q: _Question) -> str:
     "What a layer gains under the prior precision that validation prefers for each, where that is more."
-    found = at_own_priors(q.results, q.metric) if q.predictive == "linearised" else {}
+    found = q.at_own_priors
     best = max(found, key=lambda layer: found[layer][1].estimate, default=None)
     if best is None or found[best][1].estimate <= q.gain.estimate: return ""
     (precision, gain), own = found[best], q.results.priors.values[0][q.results.layers.index(best)]
     return (
         f"That holds under this run's prior precision, {in_short(own)}; under those that validation NLL prefers for"
         f" each layer the best, {q.say([best]).lower()} at {in_short(precision)}, changes {q.name} by"
-        f" {with_interval(gain)}."
+        f" {with_interval(gain)}. To rank layers so, run again with laplace_prior_precision=validation-per-layer."
+    )
+
+def _last_alone(q: _Question, chosen: Scored) -> str:
+    "The layer that goes back least, where under a prior of its own it does what the chosen ones do."
+    last = q.results.layers[-1]
+    precision, gain = q.at_own_priors.get(last, (0.0, None))
+    if last in chosen.layers or gain is None or gain.low <= 0 or gain.estimate < ENOUGH * q.gain.estimate: return ""
+    return (
+        f"{q.say([last])} alone, for which an answer costs least, changes {q.name} by {with_interval(gain)} under"
+        f" the prior precision that validation NLL prefers for it, {in_short(precision)}:"
+        " laplace_prior_precision=validation-per-layer gives each layer its own."
     )
 
 def _other_leader(q: _Question) -> str:
@@ -503,7 +521,9 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
-    return f"What to do: run again with laplace_prior_precision=validation, or a larger number. Until then {meanwhile}."
+    searched = q.results.config.laplace_prior_precision == "validation"
+    larger = "a larger number" if searched else "validation, or a larger number"
+    return f"What to do: run again with laplace_prior_precision={larger}. Until then {meanwhile}."
 
 def _otherwise(q: _Question) -> str:
     said = {m: recommend(q.results, q.predictive, m) for m in dict.fromkeys((q.metric, "nll", "ece"))}
