@@ -363,6 +363,7 @@ LOOKS = {  # column of `control_table` -> marker, colour, filled, height, label
     "gaussian": ("s", "map", False, 0, "its average covariance for every example"),
     "shuffled": ("x", "map", True, 0, "its covariances shuffled over examples"),
     "equal": ("D", "full", False, 0, "all layers at equal variance"),
+    "own_gain": ("P", "layer", False, 0.12, "the layer at its own prior precision"),
 }
 
 def plot_controls(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:

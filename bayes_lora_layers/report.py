@@ -852,20 +852,22 @@ def _sets(told: Told, paths: dict[str, Path]) -> list:
     return _section("Sets of layers", figure)
 
 def _controls(told: Told, paths: dict[str, Path]) -> list:
+    table = controls_table(told)
+    at_own = any(table["at its own prior precision"])
     how = (
         "Where the triangle is at zero, the layer acts as a temperature. Where squares and crosses are as good as dots,"
         " it does not matter which example gets which covariance. Where diamonds are equal, layers differed by their"
         " widths alone."
     )
+    if at_own: how += " A plus is the layer under the prior precision that is best for it alone."
     figure = shown_figure(paths["controls"], "gains beside their controls", how)
     temperature = {p: c.temperature for p, c in told.summary.predictives.items()}
-    table = controls_table(told)
     own = (
         "The last column is under the prior precision, of those that this run has tried, with the lowest validation NLL"
         " for the layer alone. One that suits all layers together is narrow for each: a layer may be worth more than"
         " this run's prior lets it."
     )
-    last = [new_markdown_cell(own)] if any(table["at its own prior precision"]) else []
+    last = [new_markdown_cell(own)] if at_own else []
     text = new_markdown_cell("## More than a temperature?\n\n" + _each(temperature))
     return [text, figure, shown_table(table), *last]
 
