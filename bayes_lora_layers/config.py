@@ -91,7 +91,7 @@ class Config:
     device: str = "auto"  # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'
     precision: str = "auto"  # 'float32', 'bfloat16' (mixed), or 'auto': mixed on a GPU that has it
     engine: str = "auto"  # of the linearised predictive: 'reverse' (exact), 'forward' (samples), or 'auto'
-    memory_budget: float = 0.0  # GB that passes may take; 0 for 1 GB on a CPU, half of what is free on a GPU
+    memory_budget: float = 0.0  # GB that passes may take; 0 for 2 GB on a CPU, half of what is free on a GPU
     output_dir: str = "runs/digits"
 
     def __post_init__(self): check_config(self)

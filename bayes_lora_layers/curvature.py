@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LIVE_TENSORS', 'LIVE_ATTENTIONS', 'seeing_features', 'stream_gradients', 'weight_jacobian', 'identity_cotangents',
            'find_head', 'head_weight', 'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors',
-           'tokens_of', 'rows_per_pass', 'examples_per_pass', 'budget_bytes', 'packs', 'LoRAGGN', 'map_logits']
+           'tokens_of', 'rows_per_pass', 'examples_per_pass', 'budget_bytes', 'settled_budget', 'packs', 'LoRAGGN',
+           'map_logits']
 
 # %% ../nbs/04_curvature.ipynb #fd5cf8e6
 import weakref
@@ -339,7 +340,7 @@ def tokens_of(x: Batch) -> int:
 def rows_per_pass(
     classifier: Classifier,
     x: Batch,  # of one example
-    memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
+    memory_budget: float = 0.0,  # GB; 0 for 2 GB on a CPU, half of what is free on a GPU
 ) -> int:
     "How many images (or images times directions) to carry at once, at least 1."
     rows = budget_bytes(x.device, memory_budget) // _bytes_of_row(classifier, x)
@@ -350,7 +351,7 @@ def examples_per_pass(
     classifier: Classifier,
     x: Batch,  # of one example
     directions: int | Int[Tensor, "n"],  # that each example goes back with
-    memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
+    memory_budget: float = 0.0,  # GB; 0 for 2 GB on a CPU, half of what is free on a GPU
 ) -> int | Int[Tensor, "n"]:
     "How many examples to carry there and back at once, at least 1, for each number of directions."
     an_example = _kept_of_one(classifier, x) + directions * _bytes_of_row(classifier, x)
@@ -407,11 +408,16 @@ def _kept_of_one(classifier: Classifier, x: Batch) -> int:
 
 def budget_bytes(
     device: torch.device,
-    memory_budget: float = 0.0,  # GB; 0 for 1 GB on a CPU, half of what is free on a GPU
+    memory_budget: float = 0.0,  # GB; 0 for 2 GB on a CPU, half of what is free on a GPU
 ) -> int:
-    "A memory budget in bytes."
-    if memory_budget: return int(memory_budget * 2 ** 30)
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 ** 30
+    """What tensors of a pass may take, in bytes. On a CPU half of the budget: the C library keeps freed memory in pieces
+    that the next pass does not fit, about as much again."""
+    return int(settled_budget(device, memory_budget) * 2**30 * (1 if device.type == "cuda" else 0.5))
+
+def settled_budget(device: torch.device, memory_budget: float = 0.0) -> float:
+    "A memory budget in GB, with 0 filled in."
+    if memory_budget: return memory_budget
+    return torch.cuda.mem_get_info(device)[0] / 2**31 if device.type == "cuda" else 2.0
 
 # %% ../nbs/04_curvature.ipynb #3b8d591d
 def packs(
@@ -455,7 +461,7 @@ class LoRAGGN(GGNInterface):
         self.classifier, self.tolerance, self.approximation = engine or classifier, tolerance, approximation
         self.generator = torch.Generator(classifier.device).manual_seed(seed)
         # looked at once: what a GPU has free is less when memory is kept for the next pass
-        self.memory_budget = budget_bytes(classifier.device, memory_budget) / 2**30
+        self.memory_budget = settled_budget(classifier.device, memory_budget)
         self.rows, self.batch = {}, 0
 
     def diag(self, x: Batch, y: Int[Tensor, "n"], **kwargs) -> tuple[Tensor, Float[Tensor, "p"]]:

@@ -32,6 +32,7 @@ from bayes_lora_layers.curvature import (
     examples_per_pass,
     head_weight,
     rows_per_pass,
+    settled_budget,
     seeing_features,
     tokens_of,
 )
@@ -167,7 +168,7 @@ class Room:
     "How much passes carry at once, for examples of a length: half as many rows whenever memory runs out."
     def __init__(self, classifier: Classifier, memory_budget: float = 0.0):
         # looked at once: what a GPU has free is less when memory is kept for the next pass
-        self.memory_budget = budget_bytes(classifier.device, memory_budget) / 2**30
+        self.memory_budget = settled_budget(classifier.device, memory_budget)
         self.classifier, self.known = classifier, {}
 
     def rows(self, x: Batch) -> int:
