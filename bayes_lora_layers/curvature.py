@@ -411,7 +411,7 @@ def budget_bytes(
     memory_budget: float = 0.0,  # GB; 0 for 2 GB on a CPU, half of what is free on a GPU
 ) -> int:
     """What tensors of a pass may take, in bytes. On a CPU half of the budget: the C library keeps freed memory in
-    pieces that the next pass does not fit, about as much again."""
+    pieces that the next pass does not fit, up to as much again."""
     return int(settled_budget(device, memory_budget) * 2**30 * (1 if device.type == "cuda" else 0.5))
 
 def settled_budget(device: torch.device, memory_budget: float = 0.0) -> float:

@@ -32,8 +32,8 @@ from bayes_lora_layers.curvature import (
     examples_per_pass,
     head_weight,
     rows_per_pass,
-    settled_budget,
     seeing_features,
+    settled_budget,
     tokens_of,
 )
 from .inputs import Batch, Examples, batches, halving
