@@ -399,7 +399,7 @@ def _kept_of_one(classifier: Classifier, x: Batch) -> int:
         storages = {}
         def keep(t):
             storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-            return t
+            return t.detach()  # an output as it is would hold its own graph for ever
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
             one_direction = lambda end: torch.ones_like(end)[None]
             stream_gradients(classifier, Inputs.of(x).repeat(n), one_direction, lambda *args: None)
