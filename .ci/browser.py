@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from bayes_lora_layers.explorer import shown_sets
 from bayes_lora_layers.report import _hostile_copy, render_report
@@ -47,6 +47,23 @@ def expect(found, wanted, where, tolerance=2e-6):
             sys.exit(f"{where}: the page shows {m}={found[m]}, the files have {wanted[m]}")
 
 
+def at_run_prior(page):
+    "The run's own prior is the first; a recommended set may be shown under another."
+    rule = page.locator(".bll [data-part='rules'] input[value='0']")
+    if rule.count():
+        return rule.check() if rule.is_visible() else None
+    common = page.locator(".bll [data-part='rules'] input[value='common']")
+    slider = page.query_selector("[data-part='slider']")
+    if common.count() and common.is_visible():
+        common.check()
+    for step in range(int(slider.get_attribute("max")) + 1):
+        slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", step)
+        page.wait_for_timeout(150)
+        if "this run's" in page.inner_text("[data-part='value']"):
+            return
+    sys.exit("the page offers no prior of the run's own")
+
+
 with sync_playwright() as p:
     browser = chromium(p)
     page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -64,19 +81,26 @@ with sync_playwright() as p:
         sets = shown_sets(run, predictive)
         if len(results.predictives) > 1:
             page.check(f".bll input[value='{predictive}']")
+        chosen = results.predictives[predictive].recommended
+        preset = page.get_by_role("button", name="recommended", exact=True)
+        if chosen and preset.count():
+            preset.click()
+            page.wait_for_timeout(150)
+            expect(shown(page), chosen.metrics, f"{predictive}, recommended, under its prior", 2e-5)
+        at_run_prior(page)
         metrics = [s.metrics(n) for s in sets.sums]
         if sets.keys is None:
             for mask in rng.integers(0, len(sets.sums[0]), 50):
                 choose(page, {i for i in range(len(layers)) if mask >> i & 1})
                 expect(shown(page), {m: metrics[0][m][mask] for m in ANALYSED}, f"{predictive}, set {mask:b}")
-                named = {
-                    sum(1 << layers.index(l) for l in s.layers): s for s in results.predictives[predictive].values()
-                }
+                of_run = [s for s in results.predictives[predictive].values() if not s.precision]
+                named = {sum(1 << layers.index(l) for l in s.layers): s for s in of_run}
                 # named sets are shown as the tables have them, from more resamples
                 known = named[mask].delta["ece"].estimate if mask in named else read_set_gains(folder)["ece"][0, mask]
                 if mask and abs(shown(page, "gain")["ece"] - known) > 2e-6:
                     sys.exit(f"{predictive}, set {mask:b}: another gain than in the files")
         for name, scored in results.predictives[predictive].named().items():
+            if scored.precision: continue  # shown under a prior of its own
             choose(page, {layers.index(l) for l in scored.layers})
             expect(shown(page), scored.metrics, f"{predictive}, {name}", 2e-5)
             said, d = page.inner_text("[data-gain='ece']").replace("\u2212", "-"), scored.delta["ece"]
@@ -109,6 +133,7 @@ with sync_playwright() as p:
         for predictive, sets in found.predictives.items():
             if len(found.predictives) > 1: page.check(f".bll input[value='{predictive}']")
             for name, scored in sets.named().items():
+                if scored.precision: continue
                 choose(page, {layers.index(l) for l in scored.layers})
                 page.wait_for_timeout(150)
                 expect(shown(page), scored.metrics, f"{split}, {predictive}, {name}", 2e-5)
@@ -116,20 +141,21 @@ with sync_playwright() as p:
         page.reload()
         page.wait_for_selector(".bll[data-shown]", state="attached")
     # keyboard: the first layer by space, the prior by an arrow
+    at_run_prior(page)
     page.focus(".bll-layers input")
     was = page.is_checked(".bll-layers input")
     page.keyboard.press("Space")
     if page.is_checked(".bll-layers input") == was:
         sys.exit("space does not toggle a layer")
     if int(page.get_attribute("[data-part='slider']", "max")):
-        before = page.inner_text("[data-part='value']")
+        before, slider = page.inner_text("[data-part='value']"), page.locator("[data-part='slider']")
         page.focus("[data-part='slider']")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(200)
-        if page.inner_text("[data-part='value']") == before:
-            page.keyboard.press("ArrowLeft")
-            page.wait_for_timeout(200)
-        if page.inner_text("[data-part='value']") == before:
+        at_the_end = slider.input_value() == slider.get_attribute("max")
+        page.keyboard.press("ArrowLeft" if at_the_end else "ArrowRight")
+        try:
+            moved = "before => document.querySelector(\"[data-part='value']\").textContent !== before"
+            page.wait_for_function(moved, arg=before, timeout=5000)
+        except Error:
             sys.exit("arrow keys do not move the prior")
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     phone = browser.new_page(viewport={"width": 390, "height": 844})

@@ -72,19 +72,21 @@ def open_answerer(
         return _taken_home(folder, by, device, risks)
     run = read_run(folder)
     by = by or choose_answerer(run)
-    layers = () if by in ("temperature", "map") else _layers_of(run, by)
+    layers, precision = ((), ()) if by in ("temperature", "map") else _layers_of(run, by)
     thresholds, on_test = _thresholds(run, by, risks)
     classifier, posterior = open_run(folder, device)
     temperature = run.results.temperature.value if by == "temperature" else 1.0
-    model = BayesianClassifier(classifier, restrict(posterior, layers), temperature=temperature, thresholds=thresholds)
+    part = restrict(posterior, layers, precision)
+    model = BayesianClassifier(classifier, part, temperature=temperature, thresholds=thresholds)
     return Answerer(by, model, run.results.task, tuple(run.results.config.text_columns), on_test)
 
-def _layers_of(run: Run, by: str) -> list[int]:
+def _layers_of(run: Run, by: str) -> tuple[Sequence[int], Sequence[float]]:
+    "Which are Bayesian, and the prior precision of each where it is not the run's."
     adapted, sets = run.results.layers, run.results.predictives.get("linearised")
-    if by == "full": return list(adapted)
-    if by == "recommended" and sets and sets.recommended: return list(sets.recommended.layers)
+    if by == "full": return adapted, ()
+    if by == "recommended" and sets and sets.recommended: return sets.recommended.layers, sets.recommended.precision
     asked = by.replace(",", " ").split()
-    if asked and all(a.isdigit() and int(a) in adapted for a in asked): return sorted({int(a) for a in asked})
+    if asked and all(a.isdigit() and int(a) in adapted for a in asked): return sorted({int(a) for a in asked}), ()
     none = " (this run recommends no layers)" if by == "recommended" else ""
     raise ValueError(f"by={by!r}{none}; expected one of {ANSWERS_BY}, or numbers of layers out of {list(adapted)}")
 
@@ -296,8 +298,10 @@ def _metrics_of(run: Run, by: str) -> dict[str, float]:
 def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     r, c, model = run.results, run.results.config, answerer.model
     layers = ", ".join(str(r.names[l]) for l in model.posterior.layers)
+    precision = ", ".join(dict.fromkeys(f"{model.posterior.prior_precision[l]:.4g}" for l in model.posterior.layers))
     what = (
-        f"Bayesian in layers {layers} ({plain(c.structure)} Laplace approximation, linearised predictive)."
+        f"Bayesian in layers {layers} ({plain(c.structure)} Laplace approximation of prior precision {precision},"
+        " linearised predictive)."
         if layers
         else f"At its fine-tuned weights, with logits divided by a temperature of {model.temperature:.3f}."
     )

@@ -70,7 +70,7 @@ class Config:
     curvature_samples: int = 1  # labels an example for 'mc'
     kfac: str = "expand"  # how 'kron' treats tokens: 'expand' or 'reduce'
     laplace_prior_precision: float | str = "validation"  # a number, 'validation' or 'evidence', each also '-per-layer'
-    prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to report
+    prior_grid: list = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])  # to try
     predictives: list = field(default_factory=lambda: ["linearised", "sampled"])
     samples: int = 30  # weight samples of the sampled predictive
     link_draws: int = 128  # logit draws of the linearised predictive

@@ -210,6 +210,8 @@ function explore(root, data) {
           textContent: name,
           onclick: () => {
             state.set = new Set(set);
+            if (name === "recommended") state.prior = pack.recommended_prior;
+            controls();
             draw();
           },
         });
@@ -383,6 +385,7 @@ function explore(root, data) {
     draw();
   });
   state.set = new Set(packOf().recommended ?? [0]);
+  state.prior = packOf().recommended_prior ?? 0;
   toggles();
   controls();
   draw().catch(() => {

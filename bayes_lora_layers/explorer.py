@@ -10,6 +10,7 @@ __all__ = ['PLACES', 'SIZES', 'BUDGET', 'MOST', 'Shown', 'shown_sets', 'pack_sum
 import base64
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
@@ -20,8 +21,8 @@ from jaxtyping import Float
 from .files import script_json
 from .metrics import temperature_scale
 from .predict import pack_scores
-from .results import Run
-from .sets import SetSums, find_players, layers_of, set_sums
+from .results import Run, Scored
+from .sets import LayerSet, SetSums, find_players, layers_of, set_sums
 from .verdict import ANALYSED, read_set_gains
 
 # %% ../nbs/11_explorer.ipynb #90e16b9a
@@ -42,7 +43,7 @@ def shown_sets(run: Run, predictive: str, every: bool = True) -> Shown:
         priors = tuple(zip(results.priors.names, map(list, results.priors.values)))
     scored = every and predicted.sums is not None and run.predictions.orders is None
     if scored and not results.in_blocks: return Shown(None, priors, tuple(predicted.sums.each()), True)
-    keys = ((), *(s.positions for s in run.predictions.sets[predictive].values()))
+    keys = ((), *(s.positions for s in _under_shared_priors(run, predictive)))
     sums = [set_sums(s, results.config.bins) for s in _named_scores(run, predictive, len(priors))]
     if not scored: return Shown(keys, priors, tuple(sums), False)
     blocks = find_players(range(len(results.layers)), results.config.players)
@@ -50,14 +51,19 @@ def shown_sets(run: Run, predictive: str, every: bool = True) -> Shown:
     return Shown((*of_blocks, *keys), priors, tuple(map(SetSums.joined, zip(predicted.sums.each(), sums))), True)
 
 # %% ../nbs/11_explorer.ipynb #69915e4d
+def _under_shared_priors(run: Run, predictive: str) -> list[LayerSet]:
+    "The named sets, without a recommended one that has a prior of its own; it would stand last."
+    return [s for s in run.predictions.sets[predictive].values() if not s.precision]
+
 def _named_scores(run: Run, predictive: str, priors: int) -> Float[torch.Tensor, "g m n 3"]:
     "Packed scores of no layer and of each named set, under each prior that was computed."
-    test = run.predictions.test
+    test, sets = run.predictions.test, len(_under_shared_priors(run, predictive))
     at_map = pack_scores(torch.from_numpy(temperature_scale(test.logits, 1.0)).float(), test.labels)  # [n, 3]
     if predictive == "linearised" and priors > 1:
-        under = test.predicted[predictive].priors.permute(1, 2, 0, 3).float()  # [n, g, m, 3] -> [g, m, n, 3]
+        # [n, g, m, 3] -> [g, m, n, 3]
+        under = test.predicted[predictive].priors[:, :, :sets].permute(1, 2, 0, 3).float()
         return torch.cat([at_map.expand(len(under), 1, -1, -1), under], dim=1)
-    probs = run.predictions.probs("test", predictive).values()
+    probs = run.predictions.probs("test", predictive).values()[:sets]
     return torch.stack([at_map, *(pack_scores(p.float(), test.labels) for p in probs)])[None]
 
 # %% ../nbs/11_explorer.ipynb #73fe38c3
@@ -119,6 +125,7 @@ def explorer_data(
         kept = 1
         while kept < len(p["sums"]) and (spent := spent + len(p["sums"][kept])) <= budget: kept += 1
         p["left_out"], p["sums"], p["priors"] = len(p["sums"]) - kept, p["sums"][:kept], p["priors"][:kept]
+        if p.get("recommended_prior", 0) >= kept: p["recommended"] = None
     groups = next(iter(first.predictives.values())).groups
     return {
         "layers": list(first.names.values()),
@@ -134,7 +141,9 @@ PRIORS = {
     "run": "this run's",
     "evidence": "evidence, one for all",
     "evidence-per-layer": "evidence, each layer its own",
-    "validated": "validation NLL, each layer its own",
+    "validation": "validation NLL, one for all",
+    "validation-per-layer": "validation NLL, each layer its own",
+    "validated": "validation NLL, each layer the best of these",
 }
 
 def _check_alike(label: str, mine, first) -> None:
@@ -166,14 +175,21 @@ def _packed(run: Run, label: str, split: str, predictive: str) -> dict:
         "map": run.results.map,
         "temperature": run.results.temperature.metrics,
         "keys": None if sets.keys is None else [",".join(map(str, k)) for k in sets.keys],
-        "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values()},
+        "intervals": {",".join(map(str, positions(s))): ends(s) for s in scored.values() if not s.precision},
         "ends": _packed_ends(run, len(sets.sums[0])) if sets.every else "",
         "sums": [p["text"] for p in priors],
         "priors": [
             {"name": "; ".join(p["names"]), "value": p["each"][0] if len(set(p["each"])) == 1 else None} for p in priors
         ],
-        "recommended": None if scored.recommended is None else positions(scored.recommended),
+        **_recommended(scored.recommended, positions, priors),
     }
+
+def _recommended(chosen: Scored | None, positions: Callable, priors: list[dict]) -> dict:
+    "Its positions and the place of its prior; nothing where that is not among those that are shown."
+    if chosen is None: return {"recommended": None}
+    own = [np.array(p["each"])[positions(chosen)] for p in priors] if chosen.precision else []
+    places = [i for i, p in enumerate(own) if np.allclose(p, chosen.precision)] if chosen.precision else [0]
+    return {"recommended": positions(chosen), "recommended_prior": places[0]} if places else {"recommended": None}
 
 def _merged(sets: Shown) -> list[dict]:
     "Priors with their packed sums; one that is equal to one before it only adds its name."

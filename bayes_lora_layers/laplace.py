@@ -11,7 +11,7 @@ __all__ = ['STRUCTURES', 'Structure', 'Diag', 'Kron', 'IsotropicLaplace', 'Isotr
 # %% ../nbs/05_laplace.ipynb #3c857419
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -332,7 +332,7 @@ class Posterior:
     n_data: int = 0  # training images behind the curvature
     optima: dict[str, dict[int, float]] = field(
         default_factory=dict
-    )  # rule -> layer -> precision that maximises the evidence
+    )  # rule -> layer -> precision: that of highest evidence, or of lowest validation NLL where that was looked for
 
     @property
     def curvature(self) -> dict[str, Tensor]:
@@ -391,9 +391,12 @@ def with_prior(
 def restrict(
     posterior: Posterior,
     layers: Iterable[int],  # the layers to keep stochastic; none gives the MAP
+    precision: Sequence[float] = (),  # prior precision of each of them, where it is not the posterior's
 ) -> Posterior:
     """The same posterior with covariance zero outside `layers`. Raises `ValueError` for a layer without LoRA, or one
     whose curvature was not saved."""
+    own = dict(zip(layers, precision, strict=True)) if precision else {}
+    if own: posterior = with_prior(posterior, posterior.prior_precision | own)
     layers, known = tuple(sorted(set(layers))), sorted(
         {s.layer for s in posterior.sites if s.parameters[0] in posterior.kept}
     )

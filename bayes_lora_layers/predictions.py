@@ -61,7 +61,7 @@ from bayes_lora_layers.predict import (
 )
 from .train import predict_logits
 from bayes_lora_layers.sets import (
-    BySet, LayerSet, SetSums, choose_set, find_players, layers_of, set_sums, sets_of,
+    RECOMMENDED, BySet, LayerSet, SetSums, choose_set, find_players, layers_of, set_sums, sets_of,
 )
 
 # %% ../nbs/08_predictions.ipynb #e5da31b4
@@ -71,9 +71,11 @@ def _added(): return field(default=None, metadata={"added": True})
 class Predicted:
     "What one predictive leaves of some images of one split. Sets are the named ones, in the order of `BySet.values`."
     probs: Float[Tensor, "n m c"]  # of validation images the recommended set's stand last, and only here
+    under: Float[Tensor, "n g named c"] | None = None  # the same under each prior, until a set is chosen
     folds: Float[Tensor, "n b named 3"] | None = None  # packed scores with one of b folds of the samples left out
     priors: Float[Tensor, "n g named 3"] | None = None  # packed scores under each prior
     variance: Float[Tensor, "n l c"] | None = None  # of the logits, by each layer
+    own_variance: Float[Tensor, "n c"] | None = None  # by the recommended set, where it has a prior of its own
     mutual: Float[Tensor, "n m"] | None = None  # information between prediction and weights; not of validation images
     controls: Float[Tensor, "n k named 3"] | None = None  # packed scores under each of `CONTROLS`
     cuts: Float[Tensor, "n p 3"] | None = None  # packed scores of the finer cuts
@@ -230,7 +232,7 @@ class Plan:
 def find_engine(config: Config, classifier: Classifier) -> str:
     "The engine of the linearised predictive that a configuration names, or the cheaper one."
     if config.engine != "auto": return config.engine
-    return choose_engine(classifier, config.samples, 4 + len(config.prior_grid))[0]
+    return choose_engine(classifier, config.samples, 6 + len(config.prior_grid))[0]
 
 
 def make_plan(
@@ -267,7 +269,7 @@ class Chosen:
     "What validation images say about the test images' predictions."
     averages: Averages | None = None
     validated: dict[int, float] | None = None  # each layer's own best prior precision
-    recommended: LayerSet | None = None
+    recommended: LayerSet | None = None  # with a prior precision of its own, where that is better
 
 def find_averages(moments: Float[Tensor, "l c c"], n: int) -> Averages:
     "From the summed outer products of the changes of n images."
@@ -292,21 +294,13 @@ def recommend_set(
     logits: Float[Tensor, "n c"],
     labels: Int[Tensor, "n"],
 ) -> LayerSet | None:
-    "The set that `choose_set` takes; None when none improves."
-    adapted, metric = list(plan.posterior.layers), plan.config.metric
-    if plan.all_sets and predicted.sums is not None:
-        swept = {adapted.index(l) for l in (plan.config.layers or adapted)}
-        sets = sets_of([p for p, block in enumerate(plan.players) if swept.issuperset(block)])
-        values = values_of_sets(predicted, metric, len(logits), plan.config.bins)
-        sizes = np.array([len(layers_of(plan.players, m)) for m in sets])
-        chosen = choose_set({k: v[sets] for k, v in values.items()}, sizes, metric)
-        if chosen is None: return None
-        return LayerSet.of([adapted[p] for p in layers_of(plan.players, sets[chosen])], adapted)
-    named, metrics = plan.sets.values(), standard_metrics(plan.config.bins)
-    scores = [score(p, labels) for p in (logits.softmax(-1), *predicted.probs.unbind(1))]
-    values = {k: np.array([metrics[k].of(s) for s in scores]) for k in ("accuracy", metric)}
-    chosen = choose_set(values, np.array([0, *(len(s.layers) for s in named)]), metric)
-    return None if chosen is None else named[chosen - 1]
+    "The set that `choose_set` takes, and its own prior where that is not the run's; None when none improves."
+    sets, values = _under_run_prior(plan, predicted, logits, labels)
+    others, more = _under_other_priors(plan, predicted)
+    values = {k: np.concatenate([v, more[k]]) for k, v in values.items()}
+    tried = [*sets, *others]
+    chosen = choose_set(values, np.array([0, *(len(s.layers) for s in tried)]), plan.config.metric)
+    return None if chosen is None else tried[chosen - 1]
 
 def values_of_sets(predicted: Predicted, metric: str, n: int, bins: int) -> dict[str, Float[np.ndarray, "s"]]:
     """Metrics of every set under the run's own prior on n images: those that follow from sums, and the one that is
@@ -321,10 +315,51 @@ def recommended_probs(
     plan: Plan, chosen: LayerSet, predicted: Predicted, logits: Float[Tensor, "n c"]
 ) -> Float[Tensor, "n c"]:
     "Validation probabilities of a recommended set."
+    if chosen.precision:
+        named = [replace(chosen, precision=()) == s for s in plan.sets.values()].index(True)
+        under = [_own_precision(p, chosen) for p in find_priors(plan.posterior, plan.config.prior_grid)]
+        return predicted.under[:, under.index(chosen.precision), named]
     if predicted.changes is None: return predicted.probs[:, plan.sets.values().index(chosen)]
     parts = zip(logits.split(CHUNK), predicted.changes.split(CHUNK))
     # changes are [n, l, c, d] and wanted as [l, n, c, d]
     return torch.cat([subset_probs(f, d.transpose(0, 1).float(), [list(chosen.positions)])[0] for f, d in parts])
+
+# %% ../nbs/08_predictions.ipynb #8a14d294
+def _under_run_prior(
+    plan: Plan, predicted: Predicted, logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"]
+) -> tuple[list[LayerSet], dict[str, Float[np.ndarray, "m"]]]:
+    "Every set of players where all were scored, else the named ones; and accuracy and metric, of the MAP first."
+    adapted, metric = list(plan.posterior.layers), plan.config.metric
+    if plan.all_sets and predicted.sums is not None:
+        bits = sets_of([p for p, block in enumerate(plan.players) if _swept(plan).issuperset(block)])
+        values = values_of_sets(predicted, metric, len(logits), plan.config.bins)
+        sets = [LayerSet.of([adapted[p] for p in layers_of(plan.players, m)], adapted) for m in bits[1:]]
+        return sets, {k: values[k][bits] for k in ("accuracy", metric)}
+    scores = [score(p, labels) for p in (logits.softmax(-1), *predicted.probs.unbind(1))]
+    return plan.sets.values(), _values(plan, scores)
+
+def _under_other_priors(plan: Plan, predicted: Predicted) -> tuple[list[LayerSet], dict[str, Float[np.ndarray, "m"]]]:
+    "The named sets under every prior but the run's own, where the predictive has any."
+    sets, scores = [], []
+    if predicted.under is None: return sets, _values(plan, scores)
+    for g, prior in enumerate(find_priors(plan.posterior, plan.config.prior_grid)[1:], start=1):
+        for m, s in enumerate(plan.sets.values()):
+            if plan.all_sets and not _swept(plan).issuperset(s.positions): continue
+            sets.append(replace(s, precision=_own_precision(prior, s)))
+            scores.append(Scores.unpack(predicted.priors[:, g, m].double().numpy()))
+    return sets, _values(plan, scores)
+
+def _values(plan: Plan, scores: Sequence[Scores]) -> dict[str, Float[np.ndarray, "m"]]:
+    metrics = standard_metrics(plan.config.bins)
+    return {k: np.array([metrics[k].of(s) for s in scores]) for k in ("accuracy", plan.config.metric)}
+
+def _swept(plan: Plan) -> set[int]:
+    "Positions of the layers to sweep."
+    adapted = list(plan.posterior.layers)
+    return {adapted.index(l) for l in (plan.config.layers or adapted)}
+
+def _own_precision(prior: Prior, s: LayerSet) -> tuple[float, ...]:
+    return tuple(float(prior.precision[l]) for l in s.layers)
 
 # %% ../nbs/08_predictions.ipynb #b488dbe0
 CONTROLS = ("gaussian", "shuffled", "equal")
@@ -379,7 +414,7 @@ def linearised_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, 
     priors = find_priors(plan.posterior, plan.config.prior_grid, chosen and chosen.validated)
     if not plan.whole: priors = priors[:1]
     normals = draw_normals(plan, len(x), mean.shape[1], seed, chosen is not None and plan.whole, mean)
-    rows = torch.arange(len(x)).split(plan.carried(len(priors)))
+    rows = torch.arange(len(x)).split(plan.carried(len(priors) + 1))  # perhaps one of a set's own
     return joined([_linearised(plan, chosen, priors, x[r], mean[r], y[r], normals.of(r), seed) for r in rows])
 
 # %% ../nbs/08_predictions.ipynb #1ed44834
@@ -397,12 +432,15 @@ def _linearised(
     test, reverse = chosen is not None and plan.whole, plan.engine == "reverse"
     sets = [list(s.positions) for s in plan.asked(chosen)]
     precisions, at = _different([p.precision for p in priors])
-    covariances = _covariances(plan, x, precisions, by_weight=test) if reverse else None
-    own, scores, sums = None, [], []
+    of_set = _prior_of_set(plan, chosen)
+    covariances = _covariances(plan, x, [*precisions, *of_set], by_weight=test) if reverse else None
+    def changes_under(g, precision):
+        return _drawn(covariances, g, normals.layers) if reverse else _pushed(plan, x, precision, seed)
+    own, under, sums = None, [], []
     for g, precision in enumerate(precisions):
-        changes = _drawn(covariances, g, normals.layers) if reverse else _pushed(plan, x, precision, seed)
+        changes = changes_under(g, precision)
         probs = subset_probs(mean, changes, sets)
-        scores.append(pack_scores(probs, y))
+        under.append(probs)
         if plan.config.subsets and plan.whole and (test or g == 0):
             of_players = _by_player(plan, changes)
             of_sets = (
@@ -413,11 +451,32 @@ def _linearised(
             sums.append(set_sums(of_sets, plan.config.bins))
         if g == 0:
             own = _under_own_prior(plan, chosen, sets, changes, probs, of_sets if sums else None, mean, y, normals)
+    if of_set:
+        changes = changes_under(len(precisions), of_set[0])
+        probs = subset_probs(mean, changes, sets[-1:])
+        variance = changes[sets[-1]].square().mean(-1).sum(0)  # [n, c]
+        own = _with_last(own, _kept_of(plan, chosen, sets[-1:], changes, probs, mean, y), variance)
     cuts = _cut_scores(plan, covariances, mean, y, normals.weights) if test and reverse else None
     sums = SetSums.stack(sums)[at if test else [0]] if sums else None
     if not plan.whole: return own
-    priors = torch.stack(scores)[at].permute(2, 0, 1, 3)  # [g, m, n, 3] -> [n, g, m, 3]
-    return replace(own, cuts=cuts, sums=sums, priors=priors)
+    priors = torch.stack([pack_scores(probs, y) for probs in under])[at].permute(2, 0, 1, 3)  # -> [n, g, m, 3]
+    under = None if test else torch.stack(under)[at].permute(2, 0, 1, 3)  # [g, m, n, c] -> [n, g, m, c]
+    return replace(own, cuts=cuts, sums=sums, priors=priors, under=under)
+
+
+def _prior_of_set(plan: Plan, chosen: Chosen | None) -> list[dict[int, float]]:
+    "The prior precisions that the recommended set has of its own, if it has, as one for each layer."
+    if chosen is None or not chosen.recommended or not chosen.recommended.precision: return []
+    own = dict(zip(chosen.recommended.layers, chosen.recommended.precision))
+    return [plan.posterior.prior_precision | own]
+
+def _with_last(predicted: Predicted, last: Predicted, variance: Float[Tensor, "n c"]) -> Predicted:
+    "With what another has of the last set, and its variance."
+    def swapped(name, dim):
+        before, after = getattr(predicted, name), getattr(last, name)
+        return None if before is None else torch.cat([before.narrow(dim, 0, before.shape[dim] - 1), after], dim)
+    swaps = {"probs": 1, "folds": 2, "mutual": 1}  # field -> dimension of the sets
+    return replace(predicted, own_variance=variance, **{name: swapped(name, dim) for name, dim in swaps.items()})
 
 
 def _by_player(plan: Plan, changes: Float[Tensor, "l n c d"]) -> Float[Tensor, "p n c d"]:
@@ -445,23 +504,38 @@ def _under_own_prior(
 ) -> Predicted:
     "What is kept under the run's own prior only."
     test = chosen is not None and plan.whole
-    antithetic = 2 if plan.engine == "reverse" else 1  # pairs stay together
-    folds = count_folds(changes.shape[-1] // antithetic)
-    by_fold = [subset_probs(mean, part, sets) for part in changes.tensor_split(folds, dim=-1)] if folds > 1 else []
     controls = (
         [pack_scores(subset_probs(mean, c, sets), y) for c in controlled(chosen.averages, changes, normals.gaussian)]
         if test
         else []
     )
-    return Predicted(
-        probs=probs.transpose(0, 1),  # [n, m, c]
-        folds=left_out(torch.stack(by_fold), y) if by_fold else None,
+    return replace(
+        _kept_of(plan, chosen, sets, changes, probs, mean, y),
         variance=changes.square().mean(-1).transpose(0, 1),  # [n, l, c]
         controls=torch.stack(controls).permute(2, 0, 1, 3) if controls else None,  # [k, m, n, 3] -> [n, k, m, 3]
         scores=of_sets.transpose(0, 1) if of_sets is not None and (test or plan.needs_scores) else None,  # [n, s, 3]
         changes=changes.transpose(0, 1).half() if chosen is None and plan.all_sets else None,  # [n, l, c, d]
-        mutual=None if chosen is None else subset_mutual(mean, changes, sets).T,  # [m, n] -> [n, m]
         moments=torch.einsum("lncs,lnks->lck", changes, changes) / changes.shape[-1],
+    )
+
+
+def _kept_of(
+    plan: Plan,
+    chosen: Chosen | None,
+    sets,
+    changes: Float[Tensor, "l n c d"],
+    probs: Float[Tensor, "m n c"],
+    mean: Tensor,
+    y: Tensor,
+) -> Predicted:
+    "What is kept of named sets under the prior that they have."
+    antithetic = 2 if plan.engine == "reverse" else 1  # pairs stay together
+    folds = count_folds(changes.shape[-1] // antithetic)
+    by_fold = [subset_probs(mean, part, sets) for part in changes.tensor_split(folds, dim=-1)] if folds > 1 else []
+    return Predicted(
+        probs=probs.transpose(0, 1),  # [n, m, c]
+        folds=left_out(torch.stack(by_fold), y) if by_fold else None,
+        mutual=None if chosen is None else subset_mutual(mean, changes, sets).T,  # [m, n] -> [n, m]
     )
 
 
@@ -715,7 +789,7 @@ def predict_all(
                 probs = recommended_probs(plan, chosen.recommended, seen, at_map["validation"].logits)
                 seen = replace(seen, probs=torch.cat([seen.probs, probs[:, None]], dim=1))
             sets[predictive] = replace(plan.sets, recommended=chosen.recommended)
-            parts["validation"].predicted[predictive] = replace(seen, changes=None, moments=None)
+            parts["validation"].predicted[predictive] = replace(seen, changes=None, moments=None, under=None)
             parts["test"].predicted[predictive] = replace(split("test", chosen), moments=None)
     return Predictions(sets, parts["validation"], parts["test"], validated, plan.orders)
 
@@ -800,9 +874,16 @@ def save_predictions(predictions: Predictions, folder: Path, made_from: dict[str
         tensors["validated"] = torch.tensor(list(predictions.validated.values()), dtype=torch.float64)
     if predictions.orders is not None: of_sets["orders"] = predictions.orders
     layers = {p: {k: s.layers for k, s in by_set.named().items()} for p, by_set in predictions.sets.items()}
+    own = {p: by_set.recommended.precision for p, by_set in predictions.sets.items() if by_set.recommended}
     if of_sets: write_tensors(folder / SETS, {k: v.contiguous() for k, v in of_sets.items()}, made_from)
     shifts = json.dumps({k: part.made_of for k, part in predictions.shifts.items()})
-    header = {"schema": "2", "layers": json.dumps(layers), "scored": str(bool(of_sets)), "shifts": shifts}
+    header = {
+        "schema": "2",
+        "layers": json.dumps(layers),
+        "own precision": json.dumps(own),  # of the recommended set's layers, by predictive
+        "scored": str(bool(of_sets)),
+        "shifts": shifts,
+    }
     write_tensors(folder / PREDICTIONS, {k: v.contiguous() for k, v in tensors.items()}, made_from, header)
 
 def load_predictions(
@@ -814,16 +895,22 @@ def load_predictions(
     tensors, told = read_tensors(folder / PREDICTIONS, made_from)
     if told.get("schema") != "2": raise Damaged(f"{folder / PREDICTIONS} is of another version")
     if told.get("scored") == "True": tensors |= read_tensors(folder / SETS, made_from)[0]
-    try: return _from_file(tensors, json.loads(told["layers"]), json.loads(told.get("shifts", "{}")))
+    said = lambda key: json.loads(told.get(key, "{}"))
+    try: return _from_file(tensors, json.loads(told["layers"]), said("own precision"), said("shifts"))
     except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise Damaged(f"{folder / PREDICTIONS} is damaged ({type(e).__name__}: {e})") from None
 
 # %% ../nbs/08_predictions.ipynb #165c6829
 def _from_file(
-    tensors: dict[str, Tensor], layers: dict[str, dict[str, list[int]]], shifts: dict[str, str]
+    tensors: dict[str, Tensor],
+    layers: dict[str, dict[str, list[int]]],
+    own: dict[str, list[float]],
+    shifts: dict[str, str],
 ) -> Predictions:
     adapted = next(iter(layers.values()))["full"]
-    sets = {p: BySet.from_names({k: LayerSet.of(l, adapted) for k, l in named.items()}) for p, named in layers.items()}
+    precision = lambda p, name: own.get(p, ()) if name == RECOMMENDED else ()
+    as_sets = lambda p, named: {k: LayerSet.of(l, adapted, precision(p, k)) for k, l in named.items()}
+    sets = {p: BySet.from_names(as_sets(p, named)) for p, named in layers.items()}
     below = lambda start: {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
     def of_split(split):
         predicted = {}

@@ -74,6 +74,7 @@ class Scored:
     rescaled: Rescaled
     layers: tuple[int, ...] = ()  # the Bayesian ones
     monte_carlo_error: dict[str, float] | None = None  # standard error of each metric from finitely many samples
+    precision: tuple[float, ...] = ()  # prior precision of each layer, where the set has its own; empty for the run's
 
 @dataclass(frozen=True)
 class Temperature:
@@ -95,12 +96,13 @@ class Candidates:
     "Out of what the recommended set was chosen."
     every: bool  # every set of the swept players, or the named ones only
     count: int
+    priors: int = 1  # under which the named ones were tried; every set under the run's own
 
     @classmethod
-    def of(cls, sets: BySet, players: Sequence[Sequence[int]] | None) -> "Candidates":
+    def of(cls, sets: BySet, players: Sequence[Sequence[int]] | None, priors: int = 1) -> "Candidates":
         "Counted, without the set of no layer and the one that was chosen; of all sets where there are players."
-        if players is None: return cls(False, len(replace(sets, recommended=None).values()))
-        return cls(True, 2 ** sum(set(sets.alone).issuperset(block) for block in players) - 1)
+        if players is None: return cls(False, len(replace(sets, recommended=None).values()), priors)
+        return cls(True, 2 ** sum(set(sets.alone).issuperset(block) for block in players) - 1, priors)
 
 @dataclass(frozen=True)
 class Selective:
@@ -129,6 +131,7 @@ class Noticed:
     layers: tuple[int, ...] = ()  # the Bayesian ones
     further: dict[str, dict[str, float]] = field(default_factory=dict)  # statistics of `DETECTION`, by score
     further_delta: dict[str, Delta] = field(default_factory=dict)  # gains in them, by score
+    precision: tuple[float, ...] = ()  # prior precision of each layer, where the set has its own
 
 @dataclass(frozen=True)
 class OnOutliers:
@@ -251,7 +254,7 @@ def to_json(results: Results) -> dict:
         "priors": priors,
         "parts": {p: {cut.key: _delta(d) for cut, d in cuts.items()} for p, cuts in r.cuts.items()},
         "controls": r.controls and {name: _each(by_set, _delta) for name, by_set in r.controls.items()},
-        "candidates": {p: {"every": c.every, "count": c.count} for p, c in r.candidates.items()},
+        "candidates": {p: vars(c) for p, c in r.candidates.items()},
         "task": r.task,
         "layer_names": list(r.layer_names),
         "shifts": {k: {"n": found.n, **_on_split(found)} for k, found in r.shifts.items()},
@@ -283,7 +286,7 @@ def from_json(values: dict) -> Results:
         v["candidates"] = {
             p: Candidates.of(sets, every if p == "linearised" else None) for p, sets in v["predictives"].items()
         }
-    else: v["candidates"] = {p: Candidates(c["every"], c["count"]) for p, c in v["candidates"].items()}
+    else: v["candidates"] = {p: Candidates(**c) for p, c in v["candidates"].items()}
     return Results(**v)
 
 # %% ../nbs/08_results.ipynb #66902ded
@@ -291,7 +294,8 @@ def _each(by_set: BySet, f: Callable) -> dict: return {k: f(v) for k, v in by_se
 
 def _on_split(found: OnSplit) -> dict:
     t = found.temperature
-    told = lambda s: {"layers": list(s.layers), **_scored(s), "monte_carlo_error": s.monte_carlo_error}
+    own = lambda s: {"prior_precision": list(s.precision)} if s.precision else {}
+    told = lambda s: {"layers": list(s.layers), **own(s), **_scored(s), "monte_carlo_error": s.monte_carlo_error}
     return {
         "map": found.map,
         "temperature": {"value": t.value, "metrics": t.metrics, "delta": _delta(t.delta)},
@@ -316,6 +320,7 @@ def _read_on_split(values: dict) -> dict:
 def _on_outliers(found: OnOutliers) -> dict:
     told = lambda s: {
         "layers": list(s.layers),
+        **({"prior_precision": list(s.precision)} if s.precision else {}),
         "auroc": s.auroc,
         "delta": _delta(s.delta),
         "further": s.further,
@@ -338,6 +343,7 @@ def _read_on_outliers(values: dict) -> OnOutliers:
         tuple(s["layers"]),
         s.get("further", {}),
         {k: _read_delta(d) for k, d in s.get("further_delta", {}).items()},
+        tuple(s.get("prior_precision", ())),
     )
     named = {p: {k: read(s) for k, s in by.items()} for p, by in values["predictives"].items()}
     predictives = {p: BySet.from_names(by_name) for p, by_name in named.items()}
@@ -371,6 +377,7 @@ def _read_scored(values: dict) -> Scored:
         rescaled,
         tuple(values.get("layers", ())),
         values.get("monte_carlo_error"),
+        tuple(values.get("prior_precision", ())),
     )
 
 # %% ../nbs/08_results.ipynb #3bdaa832
@@ -487,8 +494,9 @@ def doubts(
     for i, (scores, chosen) in enumerate(zip(found, sets)):
         if part.mutual is not None: scores["mutual_information"] = -part.mutual[:, i].double().numpy()
         if part.variance is not None:
-            variance = part.variance[:, list(chosen.positions)].double()  # [n, layers, c]
-            scores["logit_variance"] = -variance.sum(1).mean(1).numpy()
+            under_run = lambda: part.variance[:, list(chosen.positions)].double().sum(1)  # [n, layers, c] -> [n, c]
+            variance = part.own_variance.double() if chosen.precision else under_run()
+            scores["logit_variance"] = -variance.mean(1).numpy()
     return found
 
 def judge_outliers(config: Config, predictions: Predictions, split: str) -> OnOutliers:
@@ -516,7 +524,8 @@ def judge_outliers(config: Config, predictions: Predictions, split: str) -> OnOu
     def of_predictive(p):
         both = zip(*(doubts(predictions, s, p) for s in ("test", split)))
         sets = predictions.sets[p]
-        return sets.filled(noticed([scored(*pair) for pair in both], [s.layers for s in sets.values()]))
+        found = noticed([scored(*pair) for pair in both], [s.layers for s in sets.values()])
+        return sets.filled(replace(one, precision=s.precision) for one, s in zip(found, sets.values()))
     pairs = [[certainties(part.baselines[k]) for part in (test, far)] for k in far.baselines]
     baselines = noticed([scored(*pair) for pair in pairs]) if pairs else []
     return OnOutliers(
@@ -646,7 +655,7 @@ def evaluate(
         controls=linearised and _judge_controls(reference, predictions.sets["linearised"], linearised.controls),
         baselines=test.baselines,
         selective=test.selective,
-        candidates={p: _candidates(config, classifier.layers, predictions, p) for p in config.predictives},
+        candidates={p: _candidates(config, posterior, predictions, p) for p in config.predictives},
         task=task_of(classifier.processor),
         layer_names=tuple(map(classifier.name, classifier.layers)),
         shifts=splits,
@@ -687,7 +696,8 @@ def _judge_predictive(
     scored = judge(reference, *probs, left_out if shared else None)
     errors = monte_carlo_errors(left_out) if left_out else [None] * len(scored)
     with_layers = [
-        replace(s, layers=chosen.layers, monte_carlo_error=e) for s, chosen, e in zip(scored, sets.values(), errors)
+        replace(s, layers=chosen.layers, monte_carlo_error=e, precision=chosen.precision)
+        for s, chosen, e in zip(scored, sets.values(), errors)
     ]
     return sets.filled(with_layers)
 
@@ -715,9 +725,12 @@ def _judge_priors(
     return UnderPriors(tuple(p.name for p in priors), values, predictions.sets["linearised"].filled(map(list, by_set)))
 
 
-def _candidates(config: Config, layers: Sequence[int], predictions: Predictions, predictive: str) -> Candidates:
-    scored = predictions.validation.predicted[predictive].sums is not None and predictions.orders is None
-    return Candidates.of(predictions.sets[predictive], find_players(layers, config.players) if scored else None)
+def _candidates(config: Config, posterior: Posterior, predictions: Predictions, predictive: str) -> Candidates:
+    seen = predictions.validation.predicted[predictive]
+    scored = seen.sums is not None and predictions.orders is None
+    players = find_players(posterior.layers, config.players) if scored else None
+    different = {tuple(p.precision.values()) for p in find_priors(posterior, config.prior_grid)}
+    return Candidates.of(predictions.sets[predictive], players, 1 if seen.priors is None else len(different))
 
 def _norms(classifier: Classifier) -> dict[int, float]:
     "Of the LoRA weights of each layer."
@@ -741,26 +754,32 @@ def summary_table(results: Results) -> pd.DataFrame:
 
 # %% ../nbs/08_results.ipynb #0153ae51
 def _rows(found: OnSplit) -> list[dict]:
-    def row(predictive, named, key, metrics, delta=None, layers=()):
-        return _row(predictive, named, metrics, delta, layers) | _selective_columns(found.selective.get(key))
+    def row(predictive, named, key, metrics, delta=None, layers=(), own=()):
+        return _row(predictive, named, metrics, delta, layers, own) | _selective_columns(found.selective.get(key))
     rows = [
         row("map", "map", "map", found.map),
         row("temperature", "temperature", "temperature", found.temperature.metrics, found.temperature.delta),
     ]
     rows += [row("baseline", k, k, s.metrics, s.delta) for k, s in found.baselines.items()]
     return rows + [
-        row(p, k, f"{p}.{k}", s.metrics, s.delta, s.layers)
+        row(p, k, f"{p}.{k}", s.metrics, s.delta, s.layers, s.precision)
         for p, by_set in found.predictives.items()
         for k, s in by_set.named().items()
     ]
 
 def _row(
-    predictive: str, named: str, metrics: dict[str, float], delta: Delta | None = None, layers: Sequence[int] = ()
+    predictive: str,
+    named: str,
+    metrics: dict[str, float],
+    delta: Delta | None = None,
+    layers: Sequence[int] = (),
+    own: Sequence[float] = (),
 ) -> dict:
     return {
         "predictive": predictive,
         "subset": named,
         "layers": " ".join(map(str, layers)),
+        "own_prior_precision": " ".join(f"{p:g}" for p in own),
         **metrics,
         **_ends(delta or {}),
     }
@@ -853,6 +872,7 @@ def _made_up(
     full_accuracy: float = 0.0,
     predictives: Sequence[str] = ("linearised",),
     n_test: int = 1000,
+    precision: Sequence[float] = (),  # of the recommended layers
     **config,
 ) -> Results:
     "Results with gains as given, the same in ECE, NLL and Brier score. Only tests call it."
@@ -870,6 +890,7 @@ def _made_up(
         )
     alone = {l: scored([l], g, a) for l, g, a in zip(layers, gains, accuracies)}
     chosen = scored(recommended, gain, recommended_accuracy, rescaled) if recommended else None
+    if chosen: chosen = replace(chosen, precision=tuple(precision))
     sets, at_map = BySet(scored(layers, 0.02, full_accuracy), {}, alone, chosen), {
         "ece": 0.06,
         "nll": 0.5,

@@ -27,12 +27,13 @@ class LayerSet:
     "A set of layers."
     layers: tuple[int, ...]  # their numbers
     positions: tuple[int, ...]  # among the layers with LoRA
+    precision: tuple[float, ...] = ()  # prior precision of each, where the set has its own; empty for the run's
 
     @classmethod
-    def of(cls, layers: Iterable[int], adapted: Sequence[int]) -> "LayerSet":
+    def of(cls, layers: Iterable[int], adapted: Sequence[int], precision: Iterable[float] = ()) -> "LayerSet":
         "From numbers, out of the layers with LoRA."
         layers = tuple(int(l) for l in layers)
-        return cls(layers, tuple(list(adapted).index(l) for l in layers))
+        return cls(layers, tuple(list(adapted).index(l) for l in layers), tuple(float(p) for p in precision))
 
     @property
     def bits(self) -> int: return sum(1 << p for p in set(self.positions))

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
-           'say_layers', 'say_ties', 'matters', 'judged_in', 'beyond_temperature', 'say_temperature', 'Verdict',
-           'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of', 'validation_nll', 'Conclusions',
-           'Summary', 'analyse', 'read_summary', 'read_set_gains']
+           'say_layers', 'at_own', 'say_set', 'say_ties', 'matters', 'judged_in', 'beyond_temperature',
+           'say_temperature', 'Verdict', 'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of',
+           'validation_nll', 'Conclusions', 'Summary', 'analyse', 'read_summary', 'read_set_gains']
 
 # %% ../nbs/10_verdict.ipynb #57e0439d
 from collections.abc import Sequence
@@ -59,6 +59,15 @@ def say_layers(layers: Sequence[int], head: int | None = None) -> str:
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return f"{'Layer' if len(ordered) == 1 else 'Layers'} {listed}" + (" and the head" if head in layers else "")
 
+def at_own(scored: Scored) -> str:
+    "The prior precision of a set's layers, where it is the set's own; else empty."
+    own = " and ".join(dict.fromkeys(map(in_short, scored.precision)))
+    return own and f" at a prior precision of {own}"
+
+def say_set(scored: Scored, head: int | None = None) -> str:
+    "Its layers, and what `at_own` says of them."
+    return say_layers(scored.layers, head) + at_own(scored)
+
 def say_ties(layers: Sequence[int], head: int | None = None) -> str:
     "Ties are called ties."
     return (
@@ -109,6 +118,7 @@ class Verdict:
     layers: tuple[int, ...]  # the recommended ones; with 'not enough examples' those ahead, if any; else none
     answer: str  # one sentence with its interval
     why: str  # what it rests on, what is left beyond a temperature, the price
+    precision: tuple[float, ...] = ()  # prior precision of each layer, where they have their own; else the run's
 
     @property
     def text(self) -> str: return f"{self.answer} {self.why}".strip()
@@ -176,6 +186,8 @@ class _Question:
 
     def say(self, layers: Sequence[int]) -> str: return say_layers(layers, self.results.head)
 
+    def say_set(self, scored: Scored) -> str: return say_set(scored, self.results.head)
+
     @property
     def units(self) -> str: return f"{self.results.unit}s"
 
@@ -196,8 +208,7 @@ class _Question:
 
     @property
     def wide(self) -> str:
-        told = ["The posterior is too wide. Try a larger laplace_prior_precision.", _other_prior(self), self.notes]
-        return " ".join(filter(None, told))
+        return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
 
 def _few_examples(q: _Question) -> Verdict | None:
     n = q.results.n_test
@@ -215,7 +226,7 @@ def _few_examples(q: _Question) -> Verdict | None:
     )
 
 def _all_too_wide(q: _Question) -> Verdict | None:
-    if not all(map(_too_wide, q.alone)): return None
+    if not all(map(_too_wide, q.alone)) or q.judged.precision: return None
     best = max((s.delta["accuracy"] for s in q.alone), key=lambda d: d.estimate)
     return Verdict(
         "too wide",
@@ -229,7 +240,7 @@ def _chosen_too_wide(q: _Question) -> Verdict | None:
     if not chosen or not _too_wide(chosen): return None
     loses = _verb(chosen.layers, "loses", "lose")
     answer = (
-        f"{q.say(chosen.layers)}, chosen on the validation {q.units}, {loses} accuracy on the test {q.units}:"
+        f"{q.say_set(chosen)}, chosen on the validation {q.units}, {loses} accuracy on the test {q.units}:"
         f" {with_interval(chosen.delta['accuracy'])}."
     )
     return Verdict("too wide", (), answer, q.wide)
@@ -239,20 +250,21 @@ def _surely_gains(q: _Question) -> Verdict | None:
     if not chosen or chosen.delta[q.metric].low <= 0: return None
     by_temperature = signed(q.results.temperature.delta[q.metric].estimate)
     answer = (
-        f"Make {q.say(chosen.layers).lower()} Bayesian: {q.name} improves by {with_interval(q.gain)}, and"
-        f" temperature scaling alone by {by_temperature}."
+        f"Make {q.say(chosen.layers).lower()} Bayesian{at_own(chosen)}: {q.name} improves by"
+        f" {with_interval(q.gain)}, and temperature scaling alone by {by_temperature}."
     )
     size = (
         f"Accuracy changes by {signed(chosen.delta['accuracy'].estimate)}. It is {_smallest_of(q)} with {ENOUGH:.0%} of"
-        f" the best gain on the validation {q.units}."
+        f" the best gain on the validation {q.units}{_priors_tried(q)}."
     )
-    why = [size, _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), _last_alone(q, chosen), q.notes]
-    return Verdict("layers", chosen.layers, answer, " ".join(filter(None, why)))
+    rest = _other_leader(q), _beyond(q, chosen), _price(q.results, chosen), _last_alone(q, chosen), q.notes
+    why = " ".join(filter(None, [size, _at_run_prior(q, chosen), *rest]))
+    return Verdict("layers", chosen.layers, answer, why, chosen.precision)
 
 def _nothing_helps(q: _Question) -> Verdict | None:
     if _most(q).high >= q.smallest: return None
     answer = f"No layer helps: none can gain {q.smallest} in {q.name}; {_who(q)} it by {with_interval(q.gain)}."
-    return Verdict("no layer helps", (), answer, " ".join(filter(None, [_narrowest(q), _other_prior(q), q.notes])))
+    return Verdict("no layer helps", (), answer, f"{_narrowest(q)} {q.notes}".strip())
 
 def _narrowest(q: _Question) -> str:
     "A word where the search for a prior ended at its end."
@@ -293,8 +305,7 @@ def _who(q: _Question) -> str:
         if q.sets.recommended
         else f"{ahead} (on the validation {q.units} no {_tried(q)} improved it and kept accuracy)"
     )
-    layers = q.judged.layers
-    return f"{q.say(layers).lower()}, {how}, {_verb(layers, 'changes', 'change')}"
+    return f"{q.say_set(q.judged).lower()}, {how}, {_verb(q.judged.layers, 'changes', 'change')}"
 
 def _by(q: _Question) -> str:
     "Where a set was chosen by another metric than it is judged by, that one."
@@ -336,16 +347,20 @@ def _price(results: Results, chosen: Scored) -> str:
         f" {len(results.layers) - min(at)} of {len(results.layers)} adapted blocks."
     )
 
-def _other_prior(q: _Question) -> str:
-    "What a layer gains under the prior precision that validation prefers for each, where that is more."
-    found = q.at_own_priors
-    best = max(found, key=lambda layer: found[layer][1].estimate, default=None)
-    if best is None or found[best][1].estimate <= q.gain.estimate: return ""
-    (precision, gain), own = found[best], q.results.priors.values[0][q.results.layers.index(best)]
+def _priors_tried(q: _Question) -> str:
+    if q.candidates.priors == 1: return ""
+    others = counted(q.candidates.priors - 1, "other prior precision")
+    return f", with {'layers, groups and all of them' if q.candidates.every else 'these sets'} tried at {others}, too"
+
+def _at_run_prior(q: _Question, chosen: Scored) -> str:
+    "What a set with a prior precision of its own gains at the run's, at which layers are ranked."
+    if not chosen.precision: return ""
+    gain, ends = q.results.priors.delta.recommended[0][q.metric], sorted({*q.results.prior_precision})
+    at = " to ".join(dict.fromkeys(in_short(p) for p in (ends[0], ends[-1])))
+    does = _verb(chosen.layers, "it changes", "they change")
     return (
-        f"That holds under this run's prior precision, {in_short(own)}; under those that validation NLL prefers for"
-        f" each layer the best, {q.say([best]).lower()} at {in_short(precision)}, changes {q.name} by"
-        f" {with_interval(gain)}. To rank layers so, run again with laplace_prior_precision=validation-per-layer."
+        f"At the run's prior precision, {at}, {does} {q.name} by {with_interval(gain)}: layers are ranked at that one;"
+        " laplace_prior_precision=validation-per-layer ranks each at its own."
     )
 
 def _last_alone(q: _Question, chosen: Scored) -> str:
@@ -402,7 +417,7 @@ def headline(results: Results, predictive: str, metric: str = "") -> list[str]:
     best = "the head" if lead.layer == results.head else int(lead.layer)
     gain, accuracy = with_interval(shown.delta[metric]), signed(shown.delta["accuracy"].estimate)
     return [
-        f"{predictive}: {what[verdict.kind]}: {say_layers(shown.layers, results.head).lower()}",
+        f"{predictive}: {what[verdict.kind]}: {say_set(shown, results.head).lower()}",
         (
             f"delta {title_of(metric)}: {gain}, from {results.map[metric]:.4f} at the MAP; accuracy {accuracy}; best"
             f" single layer: {best} with {signed(lead.gain)}"
@@ -468,10 +483,10 @@ def _known_images(run: Run) -> str:
     )
 
 def _against_map(q: _Question) -> str:
-    of_accuracy = signed(q.judged.delta["accuracy"].estimate)
+    of_accuracy, changes = signed(q.judged.delta["accuracy"].estimate), _verb(q.judged.layers, "changes", "change")
     return (
-        f"Against the model as it is: {q.say(q.judged.layers).lower()} {_verb(q.judged.layers, 'changes', 'change')}"
-        f" {q.name} by {with_interval(q.gain)}, from {q.results.map[q.metric]:.4f}, and accuracy by {of_accuracy}."
+        f"Against the model as it is: {q.say_set(q.judged).lower()} {changes} {q.name} by {with_interval(q.gain)}, from"
+        f" {q.results.map[q.metric]:.4f}, and accuracy by {of_accuracy}."
     )
 
 def _against_temperature(q: _Question) -> str:
@@ -666,6 +681,7 @@ def _conclusions_to_json(c: Conclusions) -> dict:
         "verdict": {
             "kind": c.verdict.kind,
             "layers": list(c.verdict.layers),
+            "prior_precision": list(c.verdict.precision),
             "answer": c.verdict.answer,
             "why": c.verdict.why,
             "text": c.verdict.text,
@@ -692,7 +708,9 @@ def _conclusions_from_json(found: dict) -> Conclusions:
         ranks={m: pd.DataFrame(rows) for m, rows in found["ranks"].items()},
         correlation={m: {k: _interval(i) for k, i in row.items()} for m, row in found["correlation"].items()},
         headline=tuple(found["headline"]),
-        verdict=Verdict(kind, tuple(said["layers"]), said["answer"], said["why"]),
+        verdict=Verdict(
+            kind, tuple(said["layers"]), said["answer"], said["why"], tuple(said.get("prior_precision", ()))
+        ),
     )
 
 def _ends(interval: Interval | None) -> dict | None:
