@@ -342,10 +342,13 @@ def _under_other_priors(plan: Plan, predicted: Predicted) -> tuple[list[LayerSet
     "The named sets under every prior but the run's own, where the predictive has any."
     sets, scores = [], []
     if predicted.under is None: return sets, _values(plan, scores)
-    for g, prior in enumerate(find_priors(plan.posterior, plan.config.prior_grid)[1:], start=1):
+    run, *others = find_priors(plan.posterior, plan.config.prior_grid)
+    for g, prior in enumerate(others, start=1):
         for m, s in enumerate(plan.sets.values()):
+            own = replace(s, precision=_own_precision(prior, s))
+            if own in sets or own.precision == _own_precision(run, s): continue  # another prior, but not for this set
             if plan.all_sets and not _swept(plan).issuperset(s.positions): continue
-            sets.append(replace(s, precision=_own_precision(prior, s)))
+            sets.append(own)
             scores.append(Scores.unpack(predicted.priors[:, g, m].double().numpy()))
     return sets, _values(plan, scores)
 
