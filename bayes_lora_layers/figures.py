@@ -20,6 +20,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from .attribution import Comparison
+from .intervals import Interval
 from .sets import ACCURACY_LOSS
 
 # %% ../nbs/11_figures.ipynb #4e0bb34b
@@ -69,21 +70,24 @@ class Panel:
     full: float  # gain of all layers together
     temperature: float  # gain of temperature scaling
     names: Mapping[int, int | str] = field(default_factory=dict)  # what layers are called, if not by their number
+    chosen: tuple[str, Interval] | None = None  # a set that is none of the rows: what it is called, and its gain
 
 def plot_ranked(panels: Mapping[str, Panel], title: str) -> Figure:
     "Layers by gain, best on top, with intervals and reference lines; `title` is that of the metric."
     with style():
-        fig, axes = _panels(list(panels), 1.2 + 0.22 * max(len(p.gains) for p in panels.values()))
+        fig, axes = _panels(list(panels), 1.2 + 0.22 * max(len(p.gains) + 2 * bool(p.chosen) for p in panels.values()))
         for name, panel in panels.items():
             ax, at = axes[name], np.arange(len(panel.gains))[::-1]
             _references(ax.axvline, panel)
             _dots(ax, panel.gains, at, upright=False)
-            ax.set(
-                xlabel=gain_label(title, "positive: better calibrated"),
-                ylabel="layer",
-                yticks=at,
-                yticklabels=[panel.names.get(l, l) for l in panel.gains.layer],
-            )
+            called = [panel.names.get(l, l) for l in panel.gains.layer]
+            if panel.chosen:
+                name, gain = panel.chosen
+                called, at = [*called, name], [*at, len(at) + 0.5]
+                ax.hlines(at[-1], gain.low, gain.high, color="0.1", lw=1.2)
+                ax.plot(gain.estimate, at[-1], "D", ms=5, color="0.1", label="chosen on validation")
+            ax.set(xlabel=gain_label(title, "positive: better calibrated"), ylabel="layer")
+            ax.set_yticks(at, called)
             ax.locator_params(axis="x", nbins=6)
         _legend(fig, axes.values())
     return fig

@@ -55,7 +55,7 @@ from bayes_lora_layers.results import (
 )
 from .sets import ALONE, FULL
 from bayes_lora_layers.verdict import (
-    Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, with_interval,
+    Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, span_of, with_interval,
 )
 
 # %% ../nbs/12_report.ipynb #f32bccb9
@@ -84,10 +84,19 @@ def conclude(folder: str | Path) -> Told:
 
 # %% ../nbs/12_report.ipynb #b05a9b7d
 def gain_panels(results: Results, metric: str) -> dict[str, Panel]:
-    "Gains of the layers under each predictive."
+    "Gains of the layers under each predictive, and of the set that validation chose where that is none of them."
     gain = lambda scored: scored.delta[metric].estimate
+    def chosen(sets):
+        one = sets.recommended
+        if one is None or len(one.layers) == 1 and not one.precision: return None
+        layers = say_layers(one.layers, results.head).removeprefix("Layers ").removeprefix("Layer ")
+        name = layers if len(layers) < 12 else f"{len(one.layers)} layers"
+        own = span_of(one.precision)
+        return name + (f" at {own}" if own else ""), one.delta[metric]
     return {
-        p: Panel(layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), results.names)
+        p: Panel(
+            layer_gains(results, p, metric), gain(sets.full), gain(results.temperature), results.names, chosen(sets)
+        )
         for p, sets in results.predictives.items()
     }
 
@@ -704,7 +713,8 @@ def glossed(text: str) -> str:
 RANKED = (
     "Each dot is the change in {what} on the test split when only that layer is Bayesian; right is better. Bars are 95"
     " percent intervals from paired resamples{bias}. The dashed line is the full posterior, the dotted one temperature"
-    " scaling fitted on the validation split. A hollow dot loses accuracy."
+    " scaling fitted on the validation split. A hollow dot loses accuracy. A diamond is the set that validation chose,"
+    " where that is not one of the dots."
 )
 UNBIASED = (
     "; dots and bars are free of the bias of binned calibration errors, so a dot is not quite the difference of two"

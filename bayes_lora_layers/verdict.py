@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
-           'say_layers', 'at_own', 'say_set', 'say_ties', 'matters', 'judged_in', 'beyond_temperature',
+           'say_layers', 'span_of', 'at_own', 'say_set', 'say_ties', 'matters', 'judged_in', 'beyond_temperature',
            'say_temperature', 'Verdict', 'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of',
            'validation_nll', 'Conclusions', 'Summary', 'analyse', 'read_summary', 'read_set_gains']
 
@@ -59,9 +59,13 @@ def say_layers(layers: Sequence[int], head: int | None = None) -> str:
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return f"{'Layer' if len(ordered) == 1 else 'Layers'} {listed}" + (" and the head" if head in layers else "")
 
+def span_of(values: Sequence[float]) -> str:
+    "The ends of some values, once where they are one; empty where there are none."
+    return " to ".join(dict.fromkeys(in_short(v) for v in (min(values), max(values)))) if values else ""
+
 def at_own(scored: Scored) -> str:
     "The prior precision of a set's layers, where it is the set's own; else empty."
-    own = " and ".join(dict.fromkeys(map(in_short, scored.precision)))
+    own = span_of(scored.precision)
     return own and f" at a prior precision of {own}"
 
 def say_set(scored: Scored, head: int | None = None) -> str:
@@ -355,8 +359,7 @@ def _priors_tried(q: _Question) -> str:
 def _at_run_prior(q: _Question, chosen: Scored) -> str:
     "What a set with a prior precision of its own gains at the run's, at which layers are ranked."
     if not chosen.precision: return ""
-    gain, ends = q.results.priors.delta.recommended[0][q.metric], sorted({*q.results.prior_precision})
-    at = " to ".join(dict.fromkeys(in_short(p) for p in (ends[0], ends[-1])))
+    gain, at = q.results.priors.delta.recommended[0][q.metric], span_of(q.results.prior_precision)
     does = _verb(chosen.layers, "it changes", "they change")
     return (
         f"At the run's prior precision, {at}, {does} {q.name} by {with_interval(gain)}: layers are ranked at that one;"
