@@ -34,6 +34,7 @@ from .predict import BayesianClassifier, entropies, load_bayesian, read_belongs,
 from .results import RESULTS, Run, predictors_on, read_run
 from .sets import ALONE, FULL
 from .sweep import open_run, posterior_digest
+from .verdict import span_of
 
 # %% ../nbs/13_answers.ipynb #4b555a6a
 ANSWERS_BY = ("recommended", "full", "temperature", "map")
@@ -298,7 +299,7 @@ def _metrics_of(run: Run, by: str) -> dict[str, float]:
 def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     r, c, model = run.results, run.results.config, answerer.model
     layers = ", ".join(str(r.names[l]) for l in model.posterior.layers)
-    precision = ", ".join(dict.fromkeys(f"{model.posterior.prior_precision[l]:.4g}" for l in model.posterior.layers))
+    precision = span_of([model.posterior.prior_precision[l] for l in model.posterior.layers])
     what = (
         f"Bayesian in layers {layers} ({plain(c.structure)} Laplace approximation of prior precision {precision},"
         " linearised predictive)."

@@ -317,8 +317,8 @@ def recommended_probs(
     "Validation probabilities of a recommended set."
     if chosen.precision:
         named = [replace(chosen, precision=()) == s for s in plan.sets.values()].index(True)
-        under = [_own_precision(p, chosen) for p in find_priors(plan.posterior, plan.config.prior_grid)]
-        return predicted.under[:, under.index(chosen.precision), named]
+        place = _place_of_own(find_priors(plan.posterior, plan.config.prior_grid), Chosen(recommended=chosen))
+        return predicted.under[:, place, named]
     if predicted.changes is None: return predicted.probs[:, plan.sets.values().index(chosen)]
     parts = zip(logits.split(CHUNK), predicted.changes.split(CHUNK))
     # changes are [n, l, c, d] and wanted as [l, n, c, d]
@@ -415,9 +415,9 @@ def draw_normals(plan: Plan, n: int, classes: int, seed: int, test: bool, like: 
 def linearised_group(plan: Plan, chosen: Chosen | None, x: Batch, mean: Tensor, y: Tensor, seed: int) -> Predicted:
     "Of one group of images, which are test images once something is chosen."
     priors = find_priors(plan.posterior, plan.config.prior_grid, chosen and chosen.validated)
-    if not plan.whole: priors = priors[:1]
+    if not plan.whole: priors = [priors[at] for at in dict.fromkeys((0, _place_of_own(priors, chosen)))]
     normals = draw_normals(plan, len(x), mean.shape[1], seed, chosen is not None and plan.whole, mean)
-    rows = torch.arange(len(x)).split(plan.carried(len(priors) + 1))  # perhaps one of a set's own
+    rows = torch.arange(len(x)).split(plan.carried(len(priors)))
     return joined([_linearised(plan, chosen, priors, x[r], mean[r], y[r], normals.of(r), seed) for r in rows])
 
 # %% ../nbs/08_predictions.ipynb #1ed44834
@@ -435,13 +435,11 @@ def _linearised(
     test, reverse = chosen is not None and plan.whole, plan.engine == "reverse"
     sets = [list(s.positions) for s in plan.asked(chosen)]
     precisions, at = _different([p.precision for p in priors])
-    of_set = _prior_of_set(plan, chosen)
-    covariances = _covariances(plan, x, [*precisions, *of_set], by_weight=test) if reverse else None
-    def changes_under(g, precision):
-        return _drawn(covariances, g, normals.layers) if reverse else _pushed(plan, x, precision, seed)
+    place = _place_of_own(priors, chosen)
+    covariances = _covariances(plan, x, precisions, by_weight=test) if reverse else None
     own, under, sums = None, [], []
     for g, precision in enumerate(precisions):
-        changes = changes_under(g, precision)
+        changes = _drawn(covariances, g, normals.layers) if reverse else _pushed(plan, x, precision, seed)
         probs = subset_probs(mean, changes, sets)
         under.append(probs)
         if plan.config.subsets and plan.whole and (test or g == 0):
@@ -454,11 +452,9 @@ def _linearised(
             sums.append(set_sums(of_sets, plan.config.bins))
         if g == 0:
             own = _under_own_prior(plan, chosen, sets, changes, probs, of_sets if sums else None, mean, y, normals)
-    if of_set:
-        changes = changes_under(len(precisions), of_set[0])
-        probs = subset_probs(mean, changes, sets[-1:])
-        variance = changes[sets[-1]].square().mean(-1).sum(0)  # [n, c]
-        own = _with_last(own, _kept_of(plan, chosen, sets[-1:], changes, probs, mean, y), variance)
+        elif place and g == at[place]:
+            variance = changes[sets[-1]].square().mean(-1).sum(0)  # [n, c]
+            own = _with_last(own, _kept_of(plan, chosen, sets[-1:], changes, probs[-1:], mean, y), variance)
     cuts = _cut_scores(plan, covariances, mean, y, normals.weights) if test and reverse else None
     sums = SetSums.stack(sums)[at if test else [0]] if sums else None
     if not plan.whole: return own
@@ -467,11 +463,10 @@ def _linearised(
     return replace(own, cuts=cuts, sums=sums, priors=priors, under=under)
 
 
-def _prior_of_set(plan: Plan, chosen: Chosen | None) -> list[dict[int, float]]:
-    "The prior precisions that the recommended set has of its own, if it has, as one for each layer."
-    if chosen is None or not chosen.recommended or not chosen.recommended.precision: return []
-    own = dict(zip(chosen.recommended.layers, chosen.recommended.precision))
-    return [plan.posterior.prior_precision | own]
+def _place_of_own(priors: list[Prior], chosen: Chosen | None) -> int:
+    "Where the recommended set's own prior is among them; 0, the run's, where it has none."
+    if chosen is None or not chosen.recommended or not chosen.recommended.precision: return 0
+    return [_own_precision(p, chosen.recommended) for p in priors].index(chosen.recommended.precision)
 
 def _with_last(predicted: Predicted, last: Predicted, variance: Float[Tensor, "n c"]) -> Predicted:
     "With what another has of the last set, and its variance."

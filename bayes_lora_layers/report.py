@@ -374,8 +374,7 @@ def _for_reading(told: Told, t: pd.DataFrame) -> pd.DataFrame:
 def setup_table(told: Told) -> pd.DataFrame:
     "What was run, on what."
     r, c, priors = told.results, told.results.config, told.results.prior_precision
-    ends = sorted({min(priors), max(priors)})
-    prior = " to ".join(map(in_short, ends)) + (" by layer" if len(ends) > 1 else "")
+    prior = span_of(priors) + (" by layer" if min(priors) < max(priors) else "")
     size, given = f" at {c.image_size} pixels" if c.image_size else "", f", adapter {c.adapter}" if c.adapter else ""
     trained = (
         f"{c.epochs} epochs, batch {c.batch_size}, learning rate {c.learning_rate:g}, prior precision"
