@@ -309,12 +309,12 @@ def compare(
     names: Sequence[str] | None = None,  # of the runs; by default their folders' names
     split: str = "test",  # or the name of a shift that every run has
 ) -> Comparison:
-    """Gains and rankings of finished runs on one test set. Raises `ValueError` for fewer than two runs, one that is given
+    """Gains and rankings of finished runs on one test set. Raises `ValueError` for fewer than two runs, one given
     twice, or runs without a layer, predictive, test set or metric in common."""
     if len(folders) < 2: raise ValueError(f"folders={list(map(str, folders))}; expected at least two finished runs")
     places = [Path(f).resolve() for f in folders]
     twice = [str(f) for f, place in zip(folders, places) if places.count(place) > 1]
-    if twice: raise ValueError(f"folders={twice} are the same run, which would narrow every interval; expected each once")
+    if twice: raise ValueError(f"folders={twice} are one run, and would narrow every interval; expected each once")
     results = [read_run(f).results for f in folders]
     names = list(names) if names else [Path(f).name for f in folders]
     if len(set(names)) < len(names): names = [f"{n} ({i})" for i, n in enumerate(names)]
