@@ -480,7 +480,8 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--by",
         default="",
-        help="recommended, full, temperature, map, or numbers of layers; by default what validation NLL prefers",
+        help="recommended, full, temperature, map, or numbers of layers, also of one predictive (sampled.full); by"
+        " default what validation NLL prefers",
     )
     p.add_argument("--device", default="auto")
     p.set_defaults(do=predict)

@@ -35,7 +35,7 @@ from bayes_lora_layers.config import (
     STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold,
     pass_dtype, read_config, read_until, timed,
 )
-from .curvature import head_weight, rows_per_pass
+from .curvature import head_weight
 from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
 from bayes_lora_layers.inputs import (
     Examples, QuestionProcessor, TextProcessor, batches, collated, examples_of, process,
@@ -584,15 +584,14 @@ def answer_costs(setup: Setup, classifier: Classifier, posterior: Posterior, res
     "What the MAP, the set that is judged and all layers cost, by predictive and batch; see `measured_calls`."
     c, passes = setup.config, in_precision(classifier, pass_dtype(setup.config.precision, setup.device))
     first = process(classifier.processor, examples_of(setup.data.test[: max(BATCHES)]))
-    at_once = rows_per_pass(passes, first[:1].to(setup.device, passes.dtype), c.memory_budget)
     def asks():
         yield {"predictive": "", "set": "map"}, lambda x: BayesianClassifier(passes, restrict(posterior, ()))(x)
         for predictive, sets in results.predictives.items():
             for name, scored in (("judged", sets.recommended or _best(sets, c.metric)), ("full", sets.full)):
                 part = restrict(posterior, scored.layers, scored.precision)
-                sampled = lambda x, part=part: sampled_probs(passes, part, x, [part.layers], c.samples, rows=at_once)
-                linearised = BayesianClassifier(passes, part, c.link_draws)
-                yield {"predictive": predictive, "set": name}, sampled if predictive == "sampled" else linearised
+                samples = c.samples if predictive == "sampled" else 0
+                answers = BayesianClassifier(passes, part, c.link_draws, samples=samples)
+                yield {"predictive": predictive, "set": name}, answers
     names, calls = zip(*asks())
     seconds, rows = [0.0] * len(calls), [[] for _ in calls]  # that an example takes; by call
     for n in sorted({min(n, len(first)) for n in BATCHES}):

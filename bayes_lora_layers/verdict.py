@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRACTICAL', 'FEWEST_TEST', 'KINDS', 'ANALYSED', 'RANKED', 'SUMMARY', 'SET_GAINS', 'signed', 'with_interval',
            'say_layers', 'span_of', 'at_own', 'say_set', 'say_ties', 'matters', 'judged_in', 'beyond_temperature',
-           'say_temperature', 'Verdict', 'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of',
+           'say_temperature', 'Verdict', 'examples_needed', 'recommend', 'headline', 'Answer', 'answer_of', 'answering',
            'validation_nll', 'Conclusions', 'Summary', 'analyse', 'read_summary', 'read_set_gains']
 
 # %% ../nbs/10_verdict.ipynb #57e0439d
@@ -442,14 +442,17 @@ def answer_of(run: Run) -> Answer:
     "The answer of a finished run."
     results, c = run.results, run.results.config
     reached = validation_nll(run)
-    by_rule = min(results.predictives, key=reached.get)
-    predictive = by_rule if c.answer == "auto" else c.answer
+    predictive = _chosen_predictive(run, reached)
     q = _Question(results, predictive, c.metric)
     verdict = recommend(results, predictive)
     against = " ".join(filter(None, [_against_temperature(q), _known_images(run)]))
     evidence = _against_map(q), against, _cost(q, run.environment.get("costs"))
     rule, advice = _rule(c.answer, reached, predictive), _advice(q, verdict, reached)
     return Answer(predictive, rule, evidence, advice, _otherwise(q))
+
+def answering(run: Run) -> str:
+    "The predictive that the report answers by: as asked, or the one whose layers reach the lower validation NLL."
+    return _chosen_predictive(run, validation_nll(run))
 
 def validation_nll(run: Run) -> dict[str, float]:
     """NLL on the validation split: of a temperature, and the lowest that any named set of layers reaches under each
@@ -461,6 +464,10 @@ def validation_nll(run: Run) -> dict[str, float]:
     return {"temperature": of(np.asarray(temperature_scale(seen.logits, value), np.float64)), **best}
 
 # %% ../nbs/10_verdict.ipynb #37a064ea
+def _chosen_predictive(run: Run, reached: dict[str, float]) -> str:
+    asked = run.results.config.answer
+    return min(run.results.predictives, key=reached.get) if asked == "auto" else asked
+
 def _rule(asked: str, reached: dict[str, float], predictive: str) -> str:
     others = [p for p in reached if p not in ("temperature", predictive)]
     if not others: return ""
@@ -527,8 +534,7 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
     t = q.results.temperature
     divide = f"divide all logits by {t.value:.2f}"
     if verdict.kind == "layers":
-        ask = "`bayes-lora-layers predict RUN DATA --by recommended` (RUN is the folder of this run)"
-        how = ask if q.predictive == "linearised" else "`sampled_probs` in Python"
+        how = "`bayes-lora-layers predict RUN DATA --by recommended` (RUN is the folder of this run)"
         if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
         values = f"{reached['temperature']:.4f} against {reached[q.predictive]:.4f}"
         when = "Layers come second" if q.metric == "nll" else f"If {q.name} is what counts"
