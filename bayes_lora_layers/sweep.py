@@ -6,11 +6,11 @@
 __all__ = ['VALIDATION_GRID', 'VALIDATED', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS', 'SHARED_OUT', 'BATCHES',
            'LONGEST', 'ROUNDS', 'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 'prepare', 'digests_of',
            'base_of', 'adapted', 'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map',
-           'validation_priors', 'fit_posterior', 'with_chosen_prior', 'validated', 'posterior_digest', 'blocks_of',
-           'fit_block', 'fit_blocks', 'fit_curvature', 'predict_baselines', 'head_probs', 'asked_in_parts', 'sampling',
-           'noisy_probs', 'averaged_probs', 'variational_probs', 'dropped_probs', 'ensemble_probs', 'ensemble_member',
-           'predict', 'ask_map', 'do_share', 'answer_costs', 'measured_calls', 'most_doubted', 'show_examples',
-           'finished', 'run_sweep', 'open_run']
+           'say_guessing', 'validation_priors', 'fit_posterior', 'with_chosen_prior', 'validated', 'posterior_digest',
+           'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature', 'predict_baselines', 'head_probs', 'asked_in_parts',
+           'sampling', 'noisy_probs', 'averaged_probs', 'variational_probs', 'dropped_probs', 'ensemble_probs',
+           'ensemble_member', 'predict', 'ask_map', 'do_share', 'answer_costs', 'measured_calls', 'most_doubted',
+           'show_examples', 'finished', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
@@ -104,7 +104,9 @@ from bayes_lora_layers.predictions import (
 )
 from .results import RESULTS, TABLE, Results, evaluate, load_results, save_results, summary_table
 from .sets import BySet, LayerSet, find_sets
-from .train import fine_tune, predict_logits, pretrain_tiny_vit
+from bayes_lora_layers.train import (
+    fine_tune, guessing_share, predict_logits, pretrain_tiny_vit, trained_accuracy,
+)
 
 # %% ../nbs/09_sweep.ipynb #0d57261c
 @dataclass(frozen=True)
@@ -233,7 +235,18 @@ def train_map(setup: Setup) -> Classifier:
         )
         shutil.rmtree(own, ignore_errors=True)
         save_adapter(classifier, own, made_from)
+    say_guessing(trained_accuracy(setup.folder, c.checkpoint), setup.examples("validation").labels, setup.data.task)
     return classifier
+
+def say_guessing(accuracy: float | None, labels: Int[Tensor, "n"], task: str) -> None:
+    "One line where a training may have taught nothing, from its accuracy on the validation split."
+    share = None if accuracy is None else guessing_share(round(accuracy * len(labels)), labels)
+    if share is None: return
+    say(
+        f"after training {accuracy:.1%} of {counted(len(labels), f'validation {UNITS[task]}')} are right, where always"
+        f" answering one class is right about {share:.1%}: it may have learned nothing. Train longer, or with another"
+        " learning_rate"
+    )
 
 # %% ../nbs/09_sweep.ipynb #69452d03
 VALIDATION_GRID = tuple(float(v) for v in np.logspace(-2, 6, 17))

@@ -37,6 +37,7 @@ from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
 from .sets import ACCURACY_LOSS, ENOUGH
 from .sweep import VALIDATION_GRID, validated
+from .train import guessing_share
 
 # %% ../nbs/10_verdict.ipynb #ec196e82
 def signed(value: float, digits: int = 4) -> str:
@@ -446,8 +447,10 @@ def answer_of(run: Run) -> Answer:
     q = _Question(results, predictive, c.metric)
     verdict = recommend(results, predictive)
     against = " ".join(filter(None, [_against_temperature(q), _known_images(run)]))
-    evidence = _against_map(q), against, _cost(q, run.environment.get("costs"))
-    rule, advice = _rule(c.answer, reached, predictive), _advice(q, verdict, reached)
+    guessing = _guessing(run)
+    against_map = " ".join(filter(None, [_against_map(q), guessing]))
+    evidence = against_map, against, _cost(q, run.environment.get("costs"))
+    rule, advice = _rule(c.answer, reached, predictive), TRAIN if guessing else _advice(q, verdict, reached)
     return Answer(predictive, rule, evidence, advice, _otherwise(q))
 
 def answering(run: Run) -> str:
@@ -490,6 +493,19 @@ def _known_images(run: Run) -> str:
     return (
         f"But the given adapter is right about {seen:.1%} of the validation {unit}s and {new:.1%} of the test {unit}s:"
         " if it was trained on the former, neither temperature nor layers can be chosen on them."
+    )
+
+TRAIN = "What to do: train the model longer, or with another learning rate, before its layers are compared."
+
+def _guessing(run: Run) -> str:
+    "A warning where the MAP is not surely better than always answering the commonest class."
+    test, unit = run.predictions.test, run.results.unit
+    right = int((test.logits.argmax(1) == test.labels).sum())
+    share = guessing_share(right, test.labels)
+    if share is None: return ""
+    return (
+        f"But the model itself is right about {right / len(test.labels):.1%} of the test {unit}s, where always"
+        f" answering one class is right about {share:.1%}: nothing shows that it has learned the task."
     )
 
 def _against_map(q: _Question) -> str:
