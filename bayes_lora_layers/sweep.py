@@ -104,9 +104,7 @@ from bayes_lora_layers.predictions import (
 )
 from .results import RESULTS, TABLE, Results, evaluate, load_results, save_results, summary_table
 from .sets import BySet, LayerSet, find_sets
-from bayes_lora_layers.train import (
-    fine_tune, guessing_share, predict_logits, pretrain_tiny_vit, trained_accuracy,
-)
+from .train import fine_tune, guessing_share, predict_logits, pretrain_tiny_vit
 
 # %% ../nbs/09_sweep.ipynb #0d57261c
 @dataclass(frozen=True)
@@ -235,15 +233,16 @@ def train_map(setup: Setup) -> Classifier:
         )
         shutil.rmtree(own, ignore_errors=True)
         save_adapter(classifier, own, made_from)
-    say_guessing(trained_accuracy(setup.folder, c.checkpoint), setup.examples("validation").labels, setup.data.task)
+    say_guessing(*predict_logits(classifier.network, setup.examples("validation"), c.batch_size), setup.data.task)
     return classifier
 
-def say_guessing(accuracy: float | None, labels: Int[Tensor, "n"], task: str) -> None:
-    "One line where a training may have taught nothing, from its accuracy on the validation split."
-    share = None if accuracy is None else guessing_share(round(accuracy * len(labels)), labels)
+def say_guessing(logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"], task: str) -> None:
+    "One line where a training may have taught nothing, by the validation split."
+    share = guessing_share(logits, labels)
     if share is None: return
+    right = float((logits.argmax(1) == labels).float().mean())
     say(
-        f"after training {accuracy:.1%} of {counted(len(labels), f'validation {UNITS[task]}')} are right, where always"
+        f"after training {right:.1%} of {counted(len(labels), f'validation {UNITS[task]}')} are right, where always"
         f" answering one class is right about {share:.1%}: it may have learned nothing. Train longer, or with another"
         " learning_rate"
     )

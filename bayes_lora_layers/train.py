@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GUESSING', 'log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 'loader_workers', 'fit_network',
-           'fine_tune', 'guessing_share', 'trained_accuracy', 'pretrain_tiny_vit', 'predict_logits']
+           'fine_tune', 'guessing_share', 'pretrain_tiny_vit', 'predict_logits']
 
 # %% ../nbs/03_train.ipynb #7b09508c
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
@@ -261,27 +261,17 @@ def fine_tune(
 GUESSING = 0.05  # chance that a guesser is taken for a classifier
 
 def guessing_share(
-    right: int,  # answers that are right
+    logits: Float[Tensor, "n c"],  # at the MAP
     labels: Int[Tensor, "n"],  # true classes
 ) -> float | None:
-    """Share of the commonest class, where so many right answers are not surely more than always giving it would bring
-    (one-sided binomial test); None where they are."""
-    share = int(labels.bincount().max()) / len(labels)
-    return share if binomtest(right, len(labels), share, alternative="greater").pvalue >= GUESSING else None
-
-def trained_accuracy(
-    folder: str | Path,  # with the `training.log` of a finished training
-    checkpoint: str,  # 'best' or 'last', as it was trained
-) -> float | None:
-    "On the validation split, of the weights that a training ended with; None where the log does not tell."
-    evaluated = []
-    for line in (Path(folder) / "training.log").read_text().splitlines():
-        try: told = json.loads(line)
-        except ValueError: continue  # cut short when an earlier training was stopped
-        if "eval_accuracy" in told: evaluated.append(told)
-    if not evaluated: return None
-    chosen = min(evaluated, key=lambda t: t["eval_loss"]) if checkpoint == "best" else evaluated[-1]
-    return chosen["eval_accuracy"]
+    """Share of the commonest class, where a classifier is neither surely right more often than that nor surely likelier
+    than the shares of the classes; None where it is."""
+    shares = labels.bincount(minlength=logits.shape[1]).double() / len(labels)
+    right = int((logits.argmax(1) == labels).sum())
+    often = binomtest(right, len(labels), float(shares.max()), alternative="greater").pvalue
+    likelihood = logits.double().log_softmax(1)[torch.arange(len(labels)), labels]
+    likelier = ttest_1samp((likelihood - shares.log()[labels]).numpy(), 0.0, alternative="greater").pvalue
+    return None if often < GUESSING / 2 or likelier < GUESSING / 2 else float(shares.max())
 
 # %% ../nbs/03_train.ipynb #af0a8375
 def pretrain_tiny_vit(

@@ -498,13 +498,13 @@ def _known_images(run: Run) -> str:
 TRAIN = "What to do: train the model longer, or with another learning rate, before its layers are compared."
 
 def _guessing(run: Run) -> str:
-    "A warning where the MAP is not surely better than always answering the commonest class."
+    "A warning where the MAP is not surely better than the shares of the classes."
     test, unit = run.predictions.test, run.results.unit
-    right = int((test.logits.argmax(1) == test.labels).sum())
-    share = guessing_share(right, test.labels)
+    share = guessing_share(test.logits, test.labels)
     if share is None: return ""
+    right = float((test.logits.argmax(1) == test.labels).float().mean())
     return (
-        f"But the model itself is right about {right / len(test.labels):.1%} of the test {unit}s, where always"
+        f"But the model itself is right about {right:.1%} of the test {unit}s, where always"
         f" answering one class is right about {share:.1%}: nothing shows that it has learned the task."
     )
 
