@@ -299,7 +299,8 @@ def recommend_set(
     others, more = _under_other_priors(plan, predicted)
     values = {k: np.concatenate([v, more[k]]) for k, v in values.items()}
     tried = [*sets, *others]
-    chosen = choose_set(values, np.array([0, *(len(s.layers) for s in tried)]), plan.config.metric)
+    sizes, lowest = (np.array([0, *map(of, tried)]) for of in (lambda s: len(s.layers), lambda s: s.positions[0]))
+    chosen = choose_set(values, sizes, plan.config.metric, lowest)
     return None if chosen is None else tried[chosen - 1]
 
 def values_of_sets(predicted: Predicted, metric: str, n: int, bins: int) -> dict[str, Float[np.ndarray, "s"]]:

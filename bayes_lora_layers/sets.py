@@ -193,13 +193,16 @@ def choose_set(
     values: dict[str, Float[np.ndarray, "m"]],  # metrics on validation images of the MAP and then of the sets
     sizes: Int[np.ndarray, "m"],  # number of layers in each
     metric: str = "ece",
+    lowest: Int[np.ndarray, "m"] | None = None,  # first layer of each, counted from the input
 ) -> int | None:
-    "Position of the recommended set; None when no set improves the metric without losing accuracy."
+    """Position of the recommended set, of equally small ones that with the highest first layer: an answer goes back, or
+    samples are repeated, from there. None when no set improves the metric without losing accuracy."""
     gain = values[metric][0] - values[metric]
     gain = np.where(values["accuracy"] < values["accuracy"][0] - ACCURACY_LOSS, -np.inf, gain)
     if gain.max() <= 0: return None
     enough = np.flatnonzero(gain >= ENOUGH * gain.max())
-    return int(max(enough, key=lambda m: (-sizes[m], gain[m])))
+    start = np.zeros_like(sizes) if lowest is None else lowest
+    return int(max(enough, key=lambda m: (-sizes[m], start[m], gain[m])))
 
 # %% ../nbs/07_sets.ipynb #1912b9f8
 def shapley_weights(layers: int) -> Float[np.ndarray, "l m"]:
