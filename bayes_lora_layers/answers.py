@@ -34,7 +34,7 @@ from .predict import BayesianClassifier, entropies, load_bayesian, read_belongs,
 from .results import RESULTS, Run, predictors_on, read_run
 from .sets import ALONE, FULL
 from .sweep import open_run, posterior_digest
-from .verdict import answering, span_of
+from .verdict import answering, say_layers, span_of
 
 # %% ../nbs/13_answers.ipynb #4b555a6a
 ANSWERS_BY = ("recommended", "full", "temperature", "map")
@@ -315,13 +315,13 @@ def _metrics_of(run: Run, by: str) -> dict[str, float]:
 
 def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
     r, c, model = run.results, run.results.config, answerer.model
-    layers = ", ".join(str(r.names[l]) for l in model.posterior.layers)
+    layers = say_layers(model.posterior.layers, r.head).lower()
     precision = span_of([model.posterior.prior_precision[l] for l in model.posterior.layers])
     predictive = f"average over {model.samples} samples of the weights" if model.samples else "linearised predictive"
     what = (
-        f"Bayesian in layers {layers} ({plain(c.structure)} Laplace approximation of prior precision {precision},"
+        f"Bayesian in {layers} ({plain(c.structure)} Laplace approximation of prior precision {precision},"
         f" {predictive})."
-        if layers
+        if model.posterior.layers
         else f"At its fine-tuned weights, with logits divided by a temperature of {model.temperature:.3f}."
     )
     lines = ["| on the test split | fine-tuned weights | this classifier |", "|---|---|---|"]
