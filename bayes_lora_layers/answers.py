@@ -67,8 +67,7 @@ def choose_answerer(run: Run) -> str:
 
 def open_answerer(
     folder: str | Path,  # of a finished run, or from `export_run`
-    by: str = "",  # one of `ANSWERS_BY` or numbers of layers ('3 4'), also of a predictive ('sampled.full'); empty for
-                   # what validation NLL prefers
+    by: str = "",  # one of `ANSWERS_BY`, layers ('3 4'), or such of a predictive ('sampled.3'); by default validation's
     device: str = "auto",
     risks: Sequence[float] = (),  # allowed errors to find thresholds for
 ) -> Answerer:
@@ -277,8 +276,9 @@ def export_run(
     }
     model = answerer.model
     card = model_card(run, answerer)
-    save_bayesian(model.classifier, model.posterior, to, model.temperature, model.thresholds, card, about,
-                   model.samples)
+    save_bayesian(
+        model.classifier, model.posterior, to, model.temperature, model.thresholds, card, about, model.samples
+    )
     return answerer
 
 # %% ../nbs/13_answers.ipynb #84b210c6

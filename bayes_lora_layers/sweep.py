@@ -104,7 +104,7 @@ from bayes_lora_layers.predictions import (
 )
 from .results import RESULTS, TABLE, Results, evaluate, load_results, save_results, summary_table
 from .sets import BySet, LayerSet, find_sets
-from .train import fine_tune, guessing_share, predict_logits, pretrain_tiny_vit
+from .train import fine_tune, guessing, predict_logits, pretrain_tiny_vit
 
 # %% ../nbs/09_sweep.ipynb #0d57261c
 @dataclass(frozen=True)
@@ -238,9 +238,9 @@ def train_map(setup: Setup) -> Classifier:
 
 def say_guessing(logits: Float[Tensor, "n c"], labels: Int[Tensor, "n"], task: str) -> None:
     "One line where a training may have taught nothing, by the validation split."
-    share = guessing_share(logits, labels)
-    if share is None: return
-    right = float((logits.argmax(1) == labels).float().mean())
+    found = guessing(logits, labels)
+    if found is None: return
+    right, share = found
     say(
         f"after training {right:.1%} of {counted(len(labels), f'validation {UNITS[task]}')} are right, where always"
         f" answering one class is right about {share:.1%}: it may have learned nothing. Train longer, or with another"

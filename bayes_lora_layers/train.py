@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GUESSING', 'log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_checkpoint', 'loader_workers', 'fit_network',
-           'fine_tune', 'guessing_share', 'pretrain_tiny_vit', 'predict_logits']
+           'fine_tune', 'guessing', 'pretrain_tiny_vit', 'predict_logits']
 
 # %% ../nbs/03_train.ipynb #7b09508c
 import json
@@ -260,18 +260,18 @@ def fine_tune(
 # %% ../nbs/03_train.ipynb #55d68876
 GUESSING = 0.05  # chance that a guesser is taken for a classifier
 
-def guessing_share(
+def guessing(
     logits: Float[Tensor, "n c"],  # at the MAP
     labels: Int[Tensor, "n"],  # true classes
-) -> float | None:
-    """Share of the commonest class, where a classifier is neither surely right more often than that nor surely likelier
-    than the shares of the classes; None where it is."""
+) -> tuple[float, float] | None:
+    """Shares of right answers and of the commonest class, where a classifier is neither surely right more often than
+    that nor surely likelier than the shares of the classes; None where it is."""
     shares = labels.bincount(minlength=logits.shape[1]).double() / len(labels)
     right = int((logits.argmax(1) == labels).sum())
     often = binomtest(right, len(labels), float(shares.max()), alternative="greater").pvalue
     likelihood = logits.double().log_softmax(1)[torch.arange(len(labels)), labels]
     likelier = ttest_1samp((likelihood - shares.log()[labels]).numpy(), 0.0, alternative="greater").pvalue
-    return None if often < GUESSING / 2 or likelier < GUESSING / 2 else float(shares.max())
+    return None if min(often, likelier) < GUESSING / 2 else (right / len(labels), float(shares.max()))
 
 # %% ../nbs/03_train.ipynb #af0a8375
 def pretrain_tiny_vit(

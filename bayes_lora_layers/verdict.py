@@ -37,7 +37,7 @@ from .metrics import nll, standard_metrics, temperature_scale, title_of
 from .results import Candidates, Results, Run, Scored
 from .sets import ACCURACY_LOSS, ENOUGH
 from .sweep import VALIDATION_GRID, validated
-from .train import guessing_share
+from .train import guessing
 
 # %% ../nbs/10_verdict.ipynb #ec196e82
 def signed(value: float, digits: int = 4) -> str:
@@ -447,10 +447,10 @@ def answer_of(run: Run) -> Answer:
     q = _Question(results, predictive, c.metric)
     verdict = recommend(results, predictive)
     against = " ".join(filter(None, [_against_temperature(q), _known_images(run)]))
-    guessing = _guessing(run)
-    against_map = " ".join(filter(None, [_against_map(q), guessing]))
+    guesses = _guessing(run)
+    against_map = " ".join(filter(None, [_against_map(q), guesses]))
     evidence = against_map, against, _cost(q, run.environment.get("costs"))
-    rule, advice = _rule(c.answer, reached, predictive), TRAIN if guessing else _advice(q, verdict, reached)
+    rule, advice = _rule(c.answer, reached, predictive), TRAIN if guesses else _advice(q, verdict, reached)
     return Answer(predictive, rule, evidence, advice, _otherwise(q))
 
 def answering(run: Run) -> str:
@@ -499,12 +499,11 @@ TRAIN = "What to do: train the model longer, or with another learning rate, befo
 
 def _guessing(run: Run) -> str:
     "A warning where the MAP is not surely better than the shares of the classes."
-    test, unit = run.predictions.test, run.results.unit
-    share = guessing_share(test.logits, test.labels)
-    if share is None: return ""
-    right = float((test.logits.argmax(1) == test.labels).float().mean())
+    found = guessing(run.predictions.test.logits, run.predictions.test.labels)
+    if found is None: return ""
+    right, share = found
     return (
-        f"But the model itself is right about {right:.1%} of the test {unit}s, where always"
+        f"But the model itself is right about {right:.1%} of the test {run.results.unit}s, where always"
         f" answering one class is right about {share:.1%}: nothing shows that it has learned the task."
     )
 
