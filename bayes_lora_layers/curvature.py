@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LIVE_TENSORS', 'LIVE_ATTENTIONS', 'seeing_features', 'stream_gradients', 'weight_jacobian', 'identity_cotangents',
-           'find_head', 'head_weight', 'head_features', 'exact_columns', 'mc_columns', 'diag_block', 'kron_factors',
-           'tokens_of', 'rows_per_pass', 'examples_per_pass', 'budget_bytes', 'settled_budget', 'packs', 'LoRAGGN',
-           'map_logits']
+           'find_head', 'head_weight', 'head_features', 'cholesky_columns', 'exact_columns', 'mc_columns', 'diag_block',
+           'kron_factors', 'tokens_of', 'rows_per_pass', 'examples_per_pass', 'budget_bytes', 'settled_budget', 'packs',
+           'LoRAGGN', 'map_logits']
 
 # %% ../nbs/04_curvature.ipynb #fd5cf8e6
 import weakref
@@ -265,28 +265,37 @@ def head_features(
     return seen[0]
 
 # %% ../nbs/04_curvature.ipynb #9cd10c32
+def cholesky_columns(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n k c"]:
+    "The `k = c - 1` columns of a square root of `diag(p) - p p^T` for each example (Tanabe & Sagae 1992)."
+    p, order = logits.softmax(-1).sort(-1)  # the likeliest class last
+    behind = p.flip(-1).cumsum(-1).flip(-1)  # probability of a class and all behind it
+    own, others = torch.eye(p.shape[1]).to(p)[:-1], torch.ones(p.shape[1] - 1, p.shape[1]).to(p).triu(1)
+    share = (p[:, :-1] / (behind[:, :-1] * behind[:, 1:])).sqrt()
+    columns = share[..., None] * (behind[:, 1:, None] * own - p[:, None] * others)
+    return torch.zeros_like(columns).scatter(2, order[:, None].expand_as(columns), columns)
+
 def exact_columns(
     logits: Float[Tensor, "n c"],
     tolerance: float = 0.0,  # share of the batch's trace of Lambda that may be folded
     generator: torch.Generator | None = None,  # of the signs
 ) -> tuple[Float[Tensor, "k n c"], Int[Tensor, "n"]]:
-    """Columns of a square root of `diag(p) - p p^T` for each example, largest first and padded with zeros, and how many
-    each example has. The smallest are folded into one with random signs."""
-    p = logits.softmax(-1)
-    size = p * (1 - 2 * p + (p ** 2).sum(-1, keepdim=True))  # squared norm of column k: p_k ||e_k - p||^2
+    """Columns of a square root of `diag(p) - p p^T` for each example, at most `c - 1`, largest first and padded with
+    zeros, and how many each example has. The smallest are folded into one with random signs."""
+    columns = cholesky_columns(logits)
+    size = (columns ** 2).sum(-1)
     flat, _ = size.flatten().sort()
     folded = int((flat.cumsum(0) <= tolerance * flat.sum()).sum()) if tolerance else 0
     size, order = size.sort(dim=-1, descending=True)
     alone = (size > flat[folded - 1]) if folded else torch.ones_like(size, dtype=torch.bool)
-    columns = p.gather(1, order).sqrt()[..., None] * (nn.functional.one_hot(order, p.shape[1]) - p[:, None])
+    columns = columns.gather(1, order[..., None].expand_as(columns))
     count = alone.sum(1)
     if folded:
-        signs = torch.randint(0, 2, size.shape, generator=generator, device=p.device).to(p) * 2 - 1
+        signs = torch.randint(0, 2, size.shape, generator=generator, device=size.device).to(size) * 2 - 1
         rest = ((signs * ~alone)[..., None] * columns).sum(1)
         k = int(count.max())
-        columns = torch.cat([columns[:, :k] * alone[:, :k, None], rest.new_zeros(len(p), 1, p.shape[1])], dim=1)
-        columns[torch.arange(len(p)), count] = rest
-        count = count + (count < p.shape[1])
+        columns = torch.cat([columns[:, :k] * alone[:, :k, None], torch.zeros_like(columns[:, :1])], dim=1)
+        columns[torch.arange(len(columns)), count] = rest
+        count = count + ~alone.all(1)
     return columns[:, :int(count.max())].transpose(0, 1), count
 
 def mc_columns(
