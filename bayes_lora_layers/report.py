@@ -8,10 +8,10 @@ __all__ = ['OWN_PRIOR', 'BASELINES', 'SOURCES', 'LONG', 'GLOSSARY', 'RANKED', 'U
            'comparison_bars', 'reliability_of', 'deterministic', 'calibration_panels', 'listed', 'lead_of',
            'risk_panels', 'severity_panels', 'prior_curves', 'cut_gains', 'sets_of_run', 'renamed', 'figures_of',
            'save_plots', 'metrics_table', 'setup_table', 'time_table', 'correlation_table', 'ranks_table',
-           'controls_table', 'cuts_table', 'shifts_table', 'rank_agreement', 'selective_table', 'decisions_table',
-           'doubt_agreement', 'outliers_table', 'priors_table', 'shown_figure', 'shown_table', 'glossed',
-           'ranked_caption', 'report_cells', 'explore_runs', 'render_report', 'look_of_page', 'html_of', 'whole_page',
-           'display_report']
+           'controls_table', 'cuts_table', 'shifts_table', 'rank_agreement', 'guessed_shifts', 'selective_table',
+           'decisions_table', 'doubt_agreement', 'outliers_table', 'priors_table', 'shown_figure', 'shown_table',
+           'glossed', 'ranked_caption', 'report_cells', 'explore_runs', 'render_report', 'look_of_page', 'html_of',
+           'whole_page', 'display_report']
 
 # %% ../nbs/12_report.ipynb #1b527ffe
 import base64
@@ -48,12 +48,13 @@ from bayes_lora_layers.figures import (
 from .files import counted, in_short, or_none, plain, write_json
 from .intervals import Interval
 from .metrics import auroc_metric, ece, reliability_curve, score, temperature_scale, title_of
-from .predictions import save_predictions
+from .predictions import OfSplit, save_predictions
 from bayes_lora_layers.results import (
     COVERAGES, DETECTION, Noticed, OnOutliers, OnSplit, Results, Run, Scored, Temperature, predictors_on, read_run,
     save_results, summary_table,
 )
 from .sets import ALONE, FULL
+from .train import guessing
 from bayes_lora_layers.verdict import (
     Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, span_of, with_interval,
 )
@@ -527,6 +528,19 @@ def rank_agreement(told: Told) -> pd.DataFrame:
         rows.append({"predictive": p, **{split: say(*ends(split)) for split in told.results.shifts}})
     return pd.DataFrame(rows)
 
+def guessed_shifts(shifts: dict[str, OfSplit]) -> str:
+    """Which further test sets the model does no better than guess on, as plain Markdown; empty where it does on none or
+    they have no labels."""
+    labelled = {k: part for k, part in shifts.items() if part.labelled}
+    guessed = {k: found for k, part in labelled.items() if (found := guessing(part.logits, part.labels))}
+    if not guessed: return ""
+    said = [f"on {plain(k)} it is right about {right:.1%}, and always answering one class about {often:.1%}"
+            for k, (right, often) in guessed.items()]
+    return (
+        f"Nothing shows that the model can do its task everywhere: {'; '.join(said)}. What layers gain there is doubt"
+        " about answers that are worth no more than a guess."
+    )
+
 def _leading(told: Told, found: OnSplit | OnOutliers) -> list[tuple[str, str, object]]:
     """Predictive, name and record of the few predictors that tables show: temperature scaling, baselines, all layers
     and the leading ones."""
@@ -799,6 +813,7 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
     )
     figure = shown_figure(paths["shifts"], f"delta {told.title} by depth on every test set", how)
     cells = shown_table(shifts_table(told)), new_markdown_cell(words), shown_table(rank_agreement(told))
+    if guessed := guessed_shifts(told.run.predictions.shifts): cells = new_markdown_cell(guessed), *cells
     if "severities" in paths:
         along = "Lines: predictors. From left to right the same test images get worse; 0 is the test split as it is."
         cells = shown_figure(paths["severities"], "accuracy, NLL and ECE by severity", along), *cells
