@@ -265,9 +265,13 @@ def head_features(
     return seen[0]
 
 # %% ../nbs/04_curvature.ipynb #9cd10c32
+def _probs(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    "In float32 or better."
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+
 def cholesky_columns(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n k c"]:
     "The `k = c - 1` columns of a square root of `diag(p) - p p^T` for each example (Tanabe & Sagae 1992)."
-    p, order = logits.softmax(-1).sort(-1)  # the likeliest class last
+    p, order = _probs(logits).sort(-1)  # the likeliest class last
     behind = p.flip(-1).cumsum(-1).flip(-1)  # probability of a class and all behind it
     own, others = torch.eye(p.shape[1]).to(p)[:-1], torch.ones(p.shape[1] - 1, p.shape[1]).to(p).triu(1)
     share = (p[:, :-1] / (behind[:, :-1] * behind[:, 1:])).sqrt()
@@ -304,7 +308,7 @@ def mc_columns(
     generator: torch.Generator,
 ) -> Float[Tensor, "samples n c"]:
     "Columns whose outer products have expectation `diag(p) - p p^T`: `(e_y - p) / sqrt(samples)` for y drawn from p."
-    p = logits.softmax(-1)
+    p = _probs(logits)
     drawn = torch.multinomial(p, samples, replacement=True, generator=generator)
     return ((nn.functional.one_hot(drawn, p.shape[1]) - p[:, None]) / samples ** 0.5).transpose(0, 1)
 
