@@ -617,13 +617,13 @@ def answer_costs(setup: Setup, classifier: Classifier, posterior: Posterior, res
 def measured_calls(calls: Sequence[Callable], examples: int) -> list[dict]:
     """Of each call milliseconds an example (median, lowest, highest), and the peak of what was allocated beside the
     weights, MB. They take turns, so that what else the machine does falls on all; a first round, which finds out about
-    the network, does not count where there is time for another."""
+    the network, does not count."""
+    for call in calls: _seconds(call)
     rounds, spent = [], 0.0
-    while not rounds or spent < (LONGEST if len(rounds) == 1 else ENOUGH_SECONDS * len(calls)):
+    while not rounds or len(rounds) < ROUNDS and spent < ENOUGH_SECONDS * len(calls):
         rounds.append([_seconds(call) for call in calls])
         spent += sum(rounds[-1])
-        if len(rounds) > ROUNDS: break
-    times = 1000 * np.array(rounds[1:] or rounds) / examples
+    times = 1000 * np.array(rounds) / examples
     return [
         {"examples": examples, "milliseconds": middle, "low": low, "high": high, "megabytes": _peak_of(call) / 1e6}
         for call, low, middle, high in zip(calls, *np.quantile(times, (0, 0.5, 1), axis=0).tolist())

@@ -560,9 +560,14 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
-    searched = q.results.config.laplace_prior_precision == "validation"
-    larger = "a larger number" if searched else "validation, or a larger number"
-    return f"What to do: run again with laplace_prior_precision={larger}. Until then {meanwhile}."
+    return f"What to do: run again with laplace_prior_precision={_narrower(q)}. Until then {meanwhile}."
+
+def _narrower(q: _Question) -> str:
+    "The prior precision under which nothing as wide as the judged set is tried."
+    prior, own = max(q.results.prior_precision), max(q.judged.precision, default=np.inf)
+    if own < prior: return f"{prior:g} and prior_grid=[], which tries nothing as wide"
+    larger = f"a number above {prior:g}"
+    return larger if q.results.config.laplace_prior_precision == "validation" else f"validation, or {larger}"
 
 def _otherwise(q: _Question) -> str:
     said = {m: recommend(q.results, q.predictive, m) for m in dict.fromkeys((q.metric, "nll", "ece"))}
