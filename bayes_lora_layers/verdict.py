@@ -213,7 +213,15 @@ class _Question:
 
     @property
     def wide(self) -> str:
-        return f"The posterior is too wide. Try a larger laplace_prior_precision. {self.notes}".strip()
+        return f"The posterior is too wide. Try laplace_prior_precision={self.narrower}. {self.notes}".strip()
+
+    @property
+    def narrower(self) -> str:
+        "The prior precision to run again with, so that nothing as wide as the judged set is tried."
+        prior, own = max(self.results.prior_precision), max(self.judged.precision, default=np.inf)
+        if own < prior: return f"{prior:g} and prior_grid=[], which tries nothing as wide"
+        larger = f"a number above {prior:g}"
+        return larger if self.results.config.laplace_prior_precision == "validation" else f"validation, or {larger}"
 
 def _few_examples(q: _Question) -> Verdict | None:
     n = q.results.n_test
@@ -560,14 +568,7 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
-    return f"What to do: run again with laplace_prior_precision={_narrower(q)}. Until then {meanwhile}."
-
-def _narrower(q: _Question) -> str:
-    "The prior precision under which nothing as wide as the judged set is tried."
-    prior, own = max(q.results.prior_precision), max(q.judged.precision, default=np.inf)
-    if own < prior: return f"{prior:g} and prior_grid=[], which tries nothing as wide"
-    larger = f"a number above {prior:g}"
-    return larger if q.results.config.laplace_prior_precision == "validation" else f"validation, or {larger}"
+    return f"What to do: run again with laplace_prior_precision={q.narrower}. Until then {meanwhile}."
 
 def _otherwise(q: _Question) -> str:
     said = {m: recommend(q.results, q.predictive, m) for m in dict.fromkeys((q.metric, "nll", "ece"))}
