@@ -56,7 +56,7 @@ from bayes_lora_layers.results import (
 from .sets import ALONE, FULL
 from .train import guessing
 from bayes_lora_layers.verdict import (
-    Answer, Summary, analyse, answer_of, read_summary, say_layers, signed, span_of, with_interval,
+    Answer, Summary, analyse, answer_of, compare_validation, read_summary, say_layers, signed, span_of, with_interval,
 )
 
 # %% ../nbs/12_report.ipynb #f32bccb9
@@ -819,13 +819,22 @@ def _shifts(told: Told, paths: dict[str, Path]) -> list:
         cells = shown_figure(paths["severities"], "accuracy, NLL and ECE by severity", along), *cells
     return _section("Under shift", figure, *cells)
 
+def _kept(told: Told) -> str:
+    "What becomes on the test split of a promise that was made on the validation split."
+    if (found := compare_validation(told.run)) is None: return "stands"
+    seen, new = found
+    return (
+        f"need not stand, since its examples are not like those (the model is right about {seen:.1%} there and {new:.1%}"
+        " here)"
+    )
+
 def _handed_on(told: Told, paths: dict[str, Path]) -> list:
     how = (
         "Examples are answered from the most confident down; the lower a line, the better that predictor knows which"
         " answers to give, and one that leaves at the top is worse than twice the MAP. A marker is where its own"
         " threshold puts it, found on the validation split so that the error among its answers is at most"
         f" {told.results.config.risk:.0%} in 95 of 100 cases; no marker: no threshold keeps that. On the test split the"
-        " promise stands; under a shift nothing keeps it, and one sees by how much it fails."
+        f" promise {_kept(told)}; under a shift nothing keeps it, and one sees by how much it fails."
     )
     order = (
         "How well the examples are ordered. *AUGRC* is the chance of a wrong answer when the share that is answered"
