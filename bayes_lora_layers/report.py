@@ -824,8 +824,8 @@ def _kept(told: Told) -> str:
     if (found := compare_validation(told.run)) is None: return "stands"
     seen, new = found
     return (
-        f"need not stand, since its examples are not like those (the model is right about {seen:.1%} there and {new:.1%}"
-        " here)"
+        f"need not stand, since its examples are not like those (the model is right about {seen:.1%} there and"
+        f" {new:.1%} here)"
     )
 
 def _handed_on(told: Told, paths: dict[str, Path]) -> list:
