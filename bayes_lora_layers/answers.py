@@ -34,7 +34,7 @@ from .predict import BayesianClassifier, entropies, load_bayesian, read_belongs,
 from .results import RESULTS, Run, predictors_on, read_run
 from .sets import ALONE, FULL
 from .sweep import open_run, posterior_digest
-from .verdict import answering, say_layers, span_of
+from .verdict import answering, compare_validation, say_layers, span_of
 
 # %% ../nbs/13_answers.ipynb #4b555a6a
 ANSWERS_BY = ("recommended", "full", "temperature", "map")
@@ -337,7 +337,7 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
         f"LoRA of rank {c.rank} on {plain(_shown(c.model))}, trained on {plain(_shown(c.dataset))}"
         f" ({r.n_train:,} examples, {r.classes} classes). {what} Made by bayes_lora_layers.",
         f"{measured}\n\n{counted(r.n_test, f'test {r.unit}')}; lower is better but for accuracy.",
-        *_promises(answerer, r.n_validation),
+        *_promises(answerer, run),
         f"## Use\n\n{code}\n\nThe probabilities are calibrated as far as the table says; `doubt` is the mutual"
         " information between prediction and weights in nats: what more training data could settle. On data that"
         " differ from the test split nothing of this is promised.",
@@ -345,8 +345,9 @@ def _card_text(run: Run, answerer: Answerer, metrics: dict[str, float]) -> str:
 
 ASKED = {"image": "[picture]", "text": '["a text"]', "choice": '[{"question": "...", "choices": ["...", "..."]}]'}
 
-def _promises(answerer: Answerer, validation: int) -> list[str]:
-    said = []
+def _promises(answerer: Answerer, run: Run) -> list[str]:
+    "What the thresholds promise, and whether their examples are like those of the test split."
+    validation, said = run.results.n_validation, []
     for risk, threshold in answerer.model.thresholds.items():
         if threshold is None:
             said.append(
@@ -357,5 +358,11 @@ def _promises(answerer: Answerer, validation: int) -> list[str]:
         said.append(
             f"- answer from a confidence of {threshold:g} for an error of at most {100 * risk:g}%: on the test split"
             f" {coverage:.1%} are answered" + ("" if error != error else f", {error:.1%} of them wrong")
+        )
+    if said and (unlike := compare_validation(run)):
+        seen, new = unlike
+        said.append(
+            f"\nThe thresholds come from validation examples. The fine-tuned weights are right about {seen:.1%} of"
+            f" these and {new:.1%} of the test examples: the two are not alike, and what is promised need not stand."
         )
     return ["## When to hand on\n\n" + "\n".join(said)] if said else []
