@@ -8,7 +8,7 @@ __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT
            'check_config', 'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity',
            'core', 'read_until', 'read_config', 'check_place', 'reached', 'fixed', 'check_folder', 'claim_folder',
            'describe_machine', 'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device', 'pass_dtype',
-           'emulated']
+           'emulated', 'say_emulated']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -33,7 +33,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .baselines import MONTECLORA
-from .files import Damaged, Missing, digest, or_none, read_json, write_atomically, write_json
+from .files import Damaged, Missing, digest, or_none, read_json, say, write_atomically, write_json
 from .laplace import STRUCTURES
 
 # %% ../nbs/07_config.ipynb #06a953ee
@@ -610,3 +610,8 @@ def emulated(dtype: torch.dtype, device: torch.device) -> bool:
     if device.type != "cpu" or dtype != torch.bfloat16 or platform.machine() not in ("x86_64", "AMD64"): return False
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name tells it
     return has is not None and not has()
+
+def say_emulated(precision: str, device: torch.device) -> None:
+    "One line where passes would compute in what the processor emulates."
+    if emulated(pass_dtype(precision, device), device):
+        say(f"precision={precision!r}: this processor only emulates it, many times slower than 'float32'")

@@ -31,8 +31,8 @@ import yaml
 from tqdm import tqdm
 
 from bayes_lora_layers.config import (
-    Config, check_names, check_place, config_from, core, fixed, hold, holder_of, identity, read_config, read_until,
-    shown,
+    Config, check_names, check_place, config_from, core, find_device, fixed, hold, holder_of, identity, read_config,
+    read_until, say_emulated, shown,
 )
 from .files import Damaged, counted, digest, or_none, read_json, say, write_json
 from .report import render_report
@@ -377,6 +377,9 @@ def run_study(
     asked = runs_of(study, only)
     todo = waiting(study, asked, files=True)
     alone = not todo or (workers == 1 and not address)
+    if not address:  # each run says it in its log, where nobody looks
+        for precision in sorted({study.runs[run].precision for run in todo}):
+            say_emulated(precision, find_device("auto"))
     with hold(str(study.folder), "study", share=f"only-{digest(asked)[:8]}" if only else ""):
         claim_study(study)
         with tqdm(total=len(asked), initial=len(asked) - len(todo), desc="study", unit="run") as bar:

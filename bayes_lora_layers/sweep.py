@@ -32,8 +32,8 @@ from bayes_lora_layers.baselines import (
     TFB_EXAMPLES, dropout_probs, largest_noise, monteclora_probs, swag_posterior, tfb_probs, train_monteclora,
 )
 from bayes_lora_layers.config import (
-    STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, emulated, find_device, hold,
-    pass_dtype, read_config, read_until, timed,
+    STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, find_device, hold, pass_dtype,
+    read_config, read_until, say_emulated, timed,
 )
 from .curvature import head_weight
 from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
@@ -138,8 +138,7 @@ def prepare(
     check_folder(config)
     find_structure(config.structure)
     device, folder = find_device(config.device), Path(config.output_dir)
-    if emulated(pass_dtype(config.precision, device), device):
-        say(f"precision={config.precision!r}: this processor only emulates it, many times slower than 'float32'")
+    say_emulated(config.precision, device)
     sizes = config.train_size, config.validation_size, config.test_size
     data = load_splits(
         config.dataset, config.label_column, config.max_classes, *sizes, config.seed, config.task, config.text_columns,
