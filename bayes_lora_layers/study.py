@@ -378,8 +378,9 @@ def run_study(
     todo = waiting(study, asked, files=True)
     alone = not todo or (workers == 1 and not address)
     if not address:  # each run says it in its log, where nobody looks
-        for precision in sorted({study.runs[run].precision for run in todo}):
-            say_emulated(precision, find_device("auto"))
+        asked_for = {(study.runs[run].precision, study.runs[run].device) for run in todo}
+        for precision, device in sorted(asked_for):
+            if device in ("auto", "cpu"): say_emulated(precision, find_device(device))
     with hold(str(study.folder), "study", share=f"only-{digest(asked)[:8]}" if only else ""):
         claim_study(study)
         with tqdm(total=len(asked), initial=len(asked) - len(todo), desc="study", unit="run") as bar:
