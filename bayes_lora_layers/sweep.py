@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['VALIDATION_GRID', 'VALIDATED', 'FIT_BATCH', 'MOST_BLOCKS', 'BLOCK_BYTES', 'BLOCKS', 'SHARED_OUT', 'BATCHES',
            'LONGEST', 'ROUNDS', 'ENOUGH_SECONDS', 'EXAMPLES', 'MOST_DOUBTED', 'Setup', 'prepare', 'digests_of',
-           'base_of', 'adapted', 'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'train_map',
-           'say_guessing', 'validation_priors', 'fit_posterior', 'with_chosen_prior', 'validated', 'posterior_digest',
-           'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature', 'predict_baselines', 'head_probs', 'asked_in_parts',
-           'sampling', 'noisy_probs', 'averaged_probs', 'variational_probs', 'dropped_probs', 'ensemble_probs',
-           'ensemble_member', 'predict', 'ask_map', 'do_share', 'answer_costs', 'measured_calls', 'most_doubted',
-           'show_examples', 'finished', 'run_sweep', 'open_run']
+           'base_of', 'adapted', 'named_sets', 'find_classifier', 'say_duplicates', 'say_cut', 'in_its_precision',
+           'train_map', 'say_guessing', 'validation_priors', 'fit_posterior', 'with_chosen_prior', 'validated',
+           'posterior_digest', 'blocks_of', 'fit_block', 'fit_blocks', 'fit_curvature', 'predict_baselines',
+           'head_probs', 'asked_in_parts', 'sampling', 'noisy_probs', 'averaged_probs', 'variational_probs',
+           'dropped_probs', 'ensemble_probs', 'ensemble_member', 'predict', 'ask_map', 'do_share', 'answer_costs',
+           'measured_calls', 'most_doubted', 'show_examples', 'finished', 'run_sweep', 'open_run']
 
 # %% ../nbs/09_sweep.ipynb #47e0eceb
 import os
@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from bayes_lora_layers.baselines import (
 )
 from bayes_lora_layers.config import (
     STAGES, Config, add_to_environment, check_folder, claim_folder, config_from, core, find_device, hold, pass_dtype,
-    read_config, read_until, say_emulated, timed,
+    products_in, read_config, read_until, say_emulated, timed,
 )
 from .curvature import head_weight
 from .data import OUTLIERS, UNITS, Splits, digits_parts, inspect_splits, load_splits
@@ -220,6 +221,14 @@ def say_cut(data: Splits, processor: TextProcessor | QuestionProcessor) -> None:
     say(f"texts longer than max_length={processor.max_length} tokens are cut at the {where}: {which}")
 
 # %% ../nbs/09_sweep.ipynb #66d84985
+def in_its_precision(stage: Callable) -> Callable:
+    "A stage of a run, with matrix products in the run's precision; see `products_in`."
+    @wraps(stage)
+    def passing(setup: Setup, *args, **kwargs):
+        with products_in(setup.config.precision, setup.device): return stage(setup, *args, **kwargs)
+    return passing
+
+@in_its_precision
 def train_map(setup: Setup) -> Classifier:
     "The classifier at its MAP: fine-tuned here, or as it was loaded."
     if setup.trained: return setup.classifier
@@ -273,6 +282,7 @@ def validation_priors(
     return dict(zip(VALIDATED, by_rule))
 
 # %% ../nbs/09_sweep.ipynb #39f7866f
+@in_its_precision
 def fit_posterior(setup: Setup, classifier: Classifier) -> Posterior:
     """The posterior under the chosen prior, read from `posterior.safetensors` or made. Where the file differs in the
     prior alone, only that is found anew."""
@@ -508,6 +518,7 @@ ASKED = {  # baselines on request -> what makes them of a run
 }
 
 # %% ../nbs/09_sweep.ipynb #bbef2fe6
+@in_its_precision
 def predict(setup: Setup, classifier: Classifier, posterior: Posterior) -> Predictions:
     "All predictions of a run, from its two files or through `partial/`."
     c, partial, made_from = setup.config, setup.folder / "partial", _made_from(setup, classifier, posterior)
@@ -564,6 +575,7 @@ def do_share(config: Config, stage: str, share: Share) -> None:
     with timed(setup.folder, f"{stage}, in shares"): _do_share(setup, stage, share)
 
 # %% ../nbs/09_sweep.ipynb #6e6e9ce9
+@in_its_precision
 def _do_share(setup: Setup, stage: str, share: Share) -> None:
     config = setup.config
     classifier, partial, path = setup.classifier, setup.folder / "partial", setup.folder / "posterior.safetensors"
@@ -591,6 +603,7 @@ def _do_share(setup: Setup, stage: str, share: Share) -> None:
 BATCHES, LONGEST = (1, 32), 5.0  # examples that are asked about at once; seconds that a call may take
 ROUNDS, ENOUGH_SECONDS = 5, 0.2  # most rounds that count, and seconds a call after which no other is begun
 
+@in_its_precision
 def answer_costs(setup: Setup, classifier: Classifier, posterior: Posterior, results: Results) -> list[dict]:
     "What the MAP, the set that is judged and all layers cost, by predictive and batch; see `measured_calls`."
     c, passes = setup.config, in_precision(classifier, pass_dtype(setup.config.precision, setup.device))
