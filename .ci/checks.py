@@ -79,6 +79,29 @@ def imports():
     print("imports stand alone")
 
 
+def names():
+    """Every name that a notebook's code uses is defined in it, also where that code is not reached on this machine: which
+    branch of a test runs can depend on what a training found."""
+    import builtins
+    import dis
+
+    def codes(code):
+        return [code, *(inner for c in code.co_consts if hasattr(c, "co_code") for inner in codes(c))]
+
+    for path in notebooks():
+        text = re.sub(r"^[%!].*$", "", "\n".join(sources(path)), flags=re.M)
+        used, made = set(), {*dir(builtins), "__name__", "__annotations__", "get_ipython", "display"}
+        for code in codes(compile(text, str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)):
+            for step in dis.get_instructions(code):
+                if step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+                    used.add(step.argval)
+                elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+                    made.add(step.argval)
+        if used - made:
+            sys.exit(f"{path} uses {sorted(used - made)}, which it does not define")
+    print("every name is defined")
+
+
 def outputs():
     """Notebooks are committed as run: with outputs, none of them an error. The papermill entry is a template and has
     none."""
