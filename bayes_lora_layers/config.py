@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RULES', 'RANKING', 'PRIOR', 'MOST_LAYERS', 'TAKEN', 'SPLITS', 'COUNT', 'SIZE', 'TEXT', 'OPTIONAL', 'CONSTRAINTS',
-           'BETWEEN', 'CHANGEABLE', 'STAGES', 'PRODUCTS', 'Config', 'Constraint', 'number', 'integer', 'choice',
-           'several', 'check_config', 'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters',
-           'identity', 'core', 'read_until', 'read_config', 'check_place', 'reached', 'fixed', 'check_folder',
-           'claim_folder', 'describe_machine', 'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device',
-           'pass_dtype', 'emulated', 'say_emulated', 'ThroughFloat32', 'products_in']
+           'BETWEEN', 'CHANGEABLE', 'STAGES', 'Config', 'Constraint', 'number', 'integer', 'choice', 'several',
+           'check_config', 'shown', 'check_names', 'config_from', 'check_assignments', 'guard_parameters', 'identity',
+           'core', 'read_until', 'read_config', 'check_place', 'reached', 'fixed', 'check_folder', 'claim_folder',
+           'describe_machine', 'timed', 'add_to_environment', 'hold', 'holder_of', 'find_device', 'pass_dtype',
+           'say_emulated', 'products_in']
 
 # %% ../nbs/07_config.ipynb #c36bfddf
 import ast
@@ -31,12 +31,11 @@ from typing import get_args, get_origin
 import torch
 import yaml
 from filelock import FileLock, Timeout
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .baselines import MONTECLORA
 from .files import Damaged, Missing, digest, or_none, read_json, say, write_atomically, write_json
 from .laplace import STRUCTURES
+from .model import ThroughFloat32, emulated
 
 # %% ../nbs/07_config.ipynb #06a953ee
 @dataclass(frozen=True)
@@ -607,28 +606,12 @@ def pass_dtype(
         precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return getattr(torch, precision)
 
-def emulated(dtype: torch.dtype, device: torch.device) -> bool:
-    "Whether the processor has no instructions for a type."
-    if device.type != "cpu" or dtype != torch.bfloat16 or platform.machine() not in ("x86_64", "AMD64"): return False
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name tells it
-    return has is not None and not has()
-
 def say_emulated(precision: str, device: torch.device) -> None:
     "One line where passes compute in what the processor has no instructions for."
     if emulated(pass_dtype(precision, device), device):
         say(f"precision={precision!r}: this processor has no instructions for it and takes longer than with 'float32'")
 
 # %% ../nbs/07_config.ipynb #6df1f5c0
-PRODUCTS = {getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "bmm", "baddbmm")}
-
-class ThroughFloat32(TorchDispatchMode):
-    "Where it is entered, matrix products of bfloat16, forwards and backwards, are float32 products that are rounded."
-    def __torch_dispatch__(self, op: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
-        kwargs = kwargs or {}
-        if op not in PRODUCTS or args[0].dtype != torch.bfloat16: return op(*args, **kwargs)
-        wide = [a.float() if isinstance(a, Tensor) else a for a in args]
-        return op(*wide, **kwargs).to(torch.bfloat16)
-
 def products_in(precision: str, device: torch.device):
     "A context in which passes of this precision take their products at the speed that the processor has."
     return ThroughFloat32() if emulated(pass_dtype(precision, device), device) else nullcontext()

@@ -42,6 +42,7 @@ from bayes_lora_layers.model import (
     LINEAR,
     ROLES,
     Classifier,
+    emulated,
     first_broken_layer,
     linear_weight,
     load_adapter,
@@ -66,11 +67,12 @@ def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Flo
     return weight_jacobian(*posterior.rotate(name, grad, inp)).flatten(2)
 
 @contextmanager
-def _products_for(passes: torch.dtype):
-    """Products of float32 that are as exact as passes in this precision: after bfloat16, factors are rounded to it once
-    more and summed in float32, which hardware for it does several times as fast."""
+def _products_for(classifier: Classifier):
+    """Products of float32 that are as exact as the passes: after bfloat16, factors are rounded to it once more and summed
+    in float32, which hardware for it does several times as fast."""
     before = torch.get_float32_matmul_precision()
-    if passes == torch.bfloat16: torch.set_float32_matmul_precision("medium")
+    low = classifier.dtype == torch.bfloat16 and not emulated(classifier.dtype, classifier.device)
+    if low: torch.set_float32_matmul_precision("medium")
     try: yield
     finally: torch.set_float32_matmul_precision(before)
 
@@ -142,7 +144,7 @@ def layer_covariances(
                 jacobian, ends = Z[part].to(exact), total[:, posterior.layers.index(site.layer), part]
                 for g, scale in enumerate(scales):
                     scaled = jacobian * scale
-                    with _products_for(classifier.dtype): added = scaled @ scaled.transpose(1, 2)
+                    with _products_for(classifier): added = scaled @ scaled.transpose(1, 2)
                     ends[g] += added
                     if by_weight and g == 0: weights[name][part] = added
 

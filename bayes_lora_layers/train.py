@@ -278,6 +278,7 @@ def pretrain_tiny_vit(
     folder: str | Path,  # gets a transformers model folder in `model/`
     seed: int = 0,
     epochs: int = 30,
+    layers: int = 12,
 ) -> Path:
     """Train the embedded ViT on part of the digits and save it as a local model; returns its folder. Does nothing when
     it is there already."""
@@ -286,9 +287,10 @@ def pretrain_tiny_vit(
     shutil.rmtree(folder / "model", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
-    shared = shared and Path(shared) / f"tiny-vit-{seed}-{epochs}-{torch.__version__}-{torch.get_num_threads()}"
+    made_by = f"{seed}-{epochs}-{layers}-{torch.__version__}-{torch.get_num_threads()}"
+    shared = shared and Path(shared) / f"tiny-vit-{made_by}"
     if shared and shared.exists(): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
-    model, processor = tiny_vit(seed=seed)
+    model, processor = tiny_vit(seed=seed, layers=layers)
     pool = digits_parts(seed)["pretrain"]
     train, held = (Examples(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
     # transformers saves a bare ViT under other names than it trains it under, so a checkpoint of one comes back in part
