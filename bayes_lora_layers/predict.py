@@ -140,13 +140,14 @@ def layer_covariances(
                 Z = waiting.pop(name)
             scales = [posterior.variance(site, of_layer(prior, site.layer))[i].flatten().sqrt() for prior in prior_grid]
             if by_weight: weights[name] = total.new_empty(n, k, k)
-            for part in _parts(Z):
-                jacobian, ends = Z[part].to(exact), total[:, posterior.layers.index(site.layer), part]
-                for g, scale in enumerate(scales):
-                    scaled = jacobian * scale
-                    with _products_for(classifier): added = scaled @ scaled.transpose(1, 2)
-                    ends[g] += added
-                    if by_weight and g == 0: weights[name][part] = added
+            with _products_for(classifier):
+                for part in _parts(Z):
+                    jacobian, ends = Z[part].to(exact), total[:, posterior.layers.index(site.layer), part]
+                    for g, scale in enumerate(scales):
+                        scaled = jacobian * scale
+                        added = scaled @ scaled.transpose(1, 2)
+                        ends[g] += added
+                        if by_weight and g == 0: weights[name][part] = added
 
     whole = not rows or rows >= n * k
     for group in _layer_groups(posterior, 1 << 62 if whole else budget_bytes(x.device, memory_budget) // (4 * n * k)):
