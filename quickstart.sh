@@ -31,7 +31,7 @@ if [ "${1:-}" = test ]; then
     shared=$(mktemp -d)  # one pretrained demo base for all notebooks
     trap 'rm -rf "$shared"' EXIT
     export BAYES_LORA_LAYERS_SHARED="$shared" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-    nbdev_test --n_workers 2 --timing
+    nbdev_test --flags long --n_workers 2 --timing  # alone it leaves out what is flagged `#| long`
     exit
 fi
 

@@ -366,7 +366,7 @@ def site():
                 if c["cell_type"] == "markdown" and re.search(r"^#\|", text, re.M):
                     sys.exit(f"{name} shows a directive: {text[:80]!r}")
                 if c["cell_type"] == "code" and (
-                    m := re.search(r"^#\|\s*(export\w*|hide|default_exp|slow|exec_doc)\b", text, re.M)
+                    m := re.search(r"^#\|\s*(export\w*|hide|default_exp|slow|long|exec_doc)\b", text, re.M)
                 ):
                     sys.exit(f"{name} keeps the directive {m[0]!r}: {text[:80]!r}")
                 if any(o["output_type"] == "error" for o in c.get("outputs", [])):
