@@ -80,8 +80,8 @@ def imports():
 
 
 def names():
-    """Every name that a notebook's code uses is defined in it, also where that code is not reached on this machine: which
-    branch of a test runs can depend on what a training found."""
+    """Every name that a notebook's code uses is defined in it, also where that code is not reached on this machine:
+    which branch of a test runs can depend on what a training found."""
     import builtins
     import dis
 

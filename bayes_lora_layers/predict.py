@@ -68,8 +68,8 @@ def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Flo
 
 @contextmanager
 def _products_for(classifier: Classifier):
-    """Products of float32 that are as exact as the passes: after bfloat16, factors are rounded to it once more and summed
-    in float32, which hardware for it does several times as fast."""
+    """Products of float32 that are as exact as the passes: after bfloat16, factors are rounded to it once more and
+    summed in float32, which hardware for it does several times as fast."""
     before = torch.get_float32_matmul_precision()
     low = classifier.dtype == torch.bfloat16 and not emulated(classifier.dtype, classifier.device)
     if low: torch.set_float32_matmul_precision("medium")
