@@ -609,10 +609,11 @@ def _random_task(
     target_modules: Sequence[str] = ("q", "v"),
     spread: float = 0.3,  # standard deviation of B
     seed: int = 1,
+    layers: int = 6,
 ) -> tuple["Classifier", DataLoader]:
     "A classifier with random LoRA factors, and random images with labels. Only tests call it."
     names = tuple(map(str, range(classes)))
-    c = add_lora(*tiny_vit(classes), names, rank=rank, alpha=2 * rank, target_modules=target_modules)
+    c = add_lora(*tiny_vit(classes, layers=layers), names, rank=rank, alpha=2 * rank, target_modules=target_modules)
     torch.manual_seed(seed)
     for s in c.sites: nn.init.normal_(c.weights(s)[1], std=spread)
     c.network.to(dtype)

@@ -7,6 +7,7 @@ __all__ = ['GUESSING', 'log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_c
            'fine_tune', 'guessing', 'pretrain_tiny_vit', 'predict_logits']
 
 # %% ../nbs/03_train.ipynb #7b09508c
+import hashlib
 import json
 import math
 import os
@@ -289,7 +290,7 @@ def pretrain_tiny_vit(
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     made_by = f"{seed}-{epochs}-{layers}-{torch.__version__}-{torch.get_num_threads()}"
     shared = shared and Path(shared) / f"tiny-vit-{made_by}"
-    if shared and shared.exists(): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
+    if shared and or_none(lambda: check_seal(shared)): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
     model, processor = tiny_vit(seed=seed, layers=layers)
     pool = digits_parts(seed)["pretrain"]
     train, held = (Examples(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
@@ -319,6 +320,17 @@ def _share(source: Path, target: Path) -> None:
     shutil.copytree(source, temporary, dirs_exist_ok=True)
     try: os.replace(temporary, target)
     except OSError: shutil.rmtree(temporary)
+
+def _share_tests() -> None:
+    """From here on, what many tests begin with (a pretrained base, a small run) is made once for this state of the code
+    and this user. Only tests call it; `BAYES_LORA_LAYERS_SHARED` names another folder."""
+    code = (p.read_bytes() for p in sorted(Path(tiny_vit.__code__.co_filename).parent.glob("*.py")))
+    made_by = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode()
+    name = f"bayes_lora_layers_tests-{hashlib.sha256(b''.join((made_by, *code))).hexdigest()[:16]}"
+    folder, me = Path(tempfile.gettempdir()) / name, getattr(os, "getuid", int)()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_symlink() and folder.stat().st_uid == me:
+        os.environ.setdefault("BAYES_LORA_LAYERS_SHARED", str(folder))
 
 # %% ../nbs/03_train.ipynb #7829af26
 @torch.no_grad()
