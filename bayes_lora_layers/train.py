@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -290,7 +291,8 @@ def pretrain_tiny_vit(
     shared = os.environ.get("BAYES_LORA_LAYERS_SHARED")
     made_by = f"{seed}-{epochs}-{layers}-{torch.__version__}-{torch.get_num_threads()}"
     shared = shared and Path(shared) / f"tiny-vit-{made_by}"
-    if shared and or_none(lambda: check_seal(shared)): return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
+    if shared and or_none(lambda: check_seal(shared)):
+        return Path(shutil.copytree(shared, folder / "model", dirs_exist_ok=True))
     model, processor = tiny_vit(seed=seed, layers=layers)
     pool = digits_parts(seed)["pretrain"]
     train, held = (Examples(pool.select(rows), processor) for rows in (range(500), range(500, 600)))
@@ -324,7 +326,7 @@ def _share(source: Path, target: Path) -> None:
 def _share_tests() -> None:
     """From here on, what many tests begin with (a pretrained base, a small run) is made once for this state of the code
     and this user. Only tests call it; `BAYES_LORA_LAYERS_SHARED` names another folder."""
-    code = (p.read_bytes() for p in sorted(Path(tiny_vit.__code__.co_filename).parent.glob("*.py")))
+    code = (p.read_bytes() for p in sorted(Path(find_spec("bayes_lora_layers").origin).parent.glob("*.py")))
     made_by = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode()
     name = f"bayes_lora_layers_tests-{hashlib.sha256(b''.join((made_by, *code))).hexdigest()[:16]}"
     folder, me = Path(tempfile.gettempdir()) / name, getattr(os, "getuid", int)()
