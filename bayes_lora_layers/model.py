@@ -15,6 +15,7 @@ import copy
 import hashlib
 import inspect
 import json
+import os
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -601,6 +602,13 @@ def answers_only(
     return model
 
 # %% ../nbs/02_model.ipynb #a1fabed8
+def _one_thread() -> None:
+    """Two notebooks at a time with two threads each take several times as long as with one, so tests have one thread
+    unless `OMP_NUM_THREADS` says otherwise. Only tests call it."""
+    if "OMP_NUM_THREADS" in os.environ: return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 def _random_task(
     dtype: torch.dtype = torch.float64,
     n: int = 24,
@@ -612,6 +620,7 @@ def _random_task(
     layers: int = 6,
 ) -> tuple["Classifier", DataLoader]:
     "A classifier with random LoRA factors, and random images with labels. Only tests call it."
+    _one_thread()
     names = tuple(map(str, range(classes)))
     c = add_lora(*tiny_vit(classes, layers=layers), names, rank=rank, alpha=2 * rank, target_modules=target_modules)
     torch.manual_seed(seed)
@@ -679,6 +688,7 @@ def _random_text_task(
     seed: int = 1,
 ) -> tuple["Classifier", DataLoader]:
     "A text classifier with random LoRA factors, and random texts of different length with labels. Only tests call it."
+    _one_thread()
     kind, settings, task = _text_families()[family]
     words = [f"w{i}" for i in range(40)]
     tokenizer = _word_tokenizer(words)

@@ -31,7 +31,9 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from .files import SEAL, Damaged, check_seal, or_none, say, seal
 from .data import digits_parts
 from .inputs import Examples, Inputs, batches, collated, halving
-from .model import Classifier, LogitsModule, as_classifier, first_broken_layer, tiny_vit
+from bayes_lora_layers.model import (
+    Classifier, LogitsModule, _one_thread, as_classifier, first_broken_layer, tiny_vit,
+)
 
 # %% ../nbs/03_train.ipynb #44248e60
 def log_prior_penalty(
@@ -326,6 +328,7 @@ def _share(source: Path, target: Path) -> None:
 def _share_tests() -> None:
     """From here on, what many tests begin with (a pretrained base, a small run) is made once for this state of the code
     and this user. Only tests call it; `BAYES_LORA_LAYERS_SHARED` names another folder."""
+    _one_thread()
     code = (p.read_bytes() for p in sorted(Path(find_spec("bayes_lora_layers").origin).parent.glob("*.py")))
     made_by = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode()
     name = f"bayes_lora_layers_tests-{hashlib.sha256(b''.join((made_by, *code))).hexdigest()[:16]}"
