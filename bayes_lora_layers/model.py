@@ -603,8 +603,8 @@ def answers_only(
 
 # %% ../nbs/02_model.ipynb #a1fabed8
 def _one_thread() -> None:
-    """Two notebooks at a time with two threads each take several times as long as with one, so tests have one thread
-    unless `OMP_NUM_THREADS` says otherwise. Only tests call it."""
+    """Networks of tests are too small for more threads than one, which they have unless `OMP_NUM_THREADS` says
+    otherwise. Only tests call it."""
     if "OMP_NUM_THREADS" in os.environ: return
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -1135,13 +1135,13 @@ class ThroughFloat32(TorchDispatchMode):
     """Where it is entered, products of bfloat16 (of matrices, convolutions, fused attention), forwards and backwards,
     are float32 products that are rounded."""
     def __torch_dispatch__(self, op: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
-        kwargs = kwargs or {}
-        if op.overloadpacket not in PRODUCTS or args[0].dtype != torch.bfloat16: return op(*args, **kwargs)
+        kwargs, name = kwargs or {}, getattr(op, "overloadpacket", None)  # operations of a higher order have none
+        if name not in PRODUCTS or args[0].dtype != torch.bfloat16: return op(*args, **kwargs)
         wide = lambda a: a.float() if isinstance(a, Tensor) and a.dtype == torch.bfloat16 else a
         low = lambda a: a.to(torch.bfloat16) if isinstance(a, Tensor) else a
         found = op(*map(wide, args), **{k: wide(a) for k, a in kwargs.items()})
         if isinstance(found, Tensor): return low(found)
-        if op.overloadpacket.__name__ == FUSED: return low(found[0]), found[1]  # a logarithm, never of bfloat16
+        if name.__name__ == FUSED: return low(found[0]), found[1]  # a logarithm, never of bfloat16
         return tuple(map(low, found))
 
 # %% ../nbs/02_model.ipynb #ba0de981
