@@ -1135,13 +1135,13 @@ class ThroughFloat32(TorchDispatchMode):
     """Where it is entered, products of bfloat16 (of matrices, convolutions, fused attention), forwards and backwards,
     are float32 products that are rounded."""
     def __torch_dispatch__(self, op: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
-        kwargs, name = kwargs or {}, getattr(op, "overloadpacket", None)  # operations of a higher order have none
-        if name not in PRODUCTS or args[0].dtype != torch.bfloat16: return op(*args, **kwargs)
+        kwargs, kind = kwargs or {}, getattr(op, "overloadpacket", None)  # operations of a higher order have none
+        if kind not in PRODUCTS or args[0].dtype != torch.bfloat16: return op(*args, **kwargs)
         wide = lambda a: a.float() if isinstance(a, Tensor) and a.dtype == torch.bfloat16 else a
         low = lambda a: a.to(torch.bfloat16) if isinstance(a, Tensor) else a
         found = op(*map(wide, args), **{k: wide(a) for k, a in kwargs.items()})
         if isinstance(found, Tensor): return low(found)
-        if name.__name__ == FUSED: return low(found[0]), found[1]  # a logarithm, never of bfloat16
+        if kind.__name__ == FUSED: return low(found[0]), found[1]  # a logarithm, never of bfloat16
         return tuple(map(low, found))
 
 # %% ../nbs/02_model.ipynb #ba0de981

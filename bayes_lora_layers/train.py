@@ -7,7 +7,6 @@ __all__ = ['GUESSING', 'log_prior_penalty', 'MAPTrainer', 'LogCallback', 'last_c
            'fine_tune', 'guessing', 'pretrain_tiny_vit', 'predict_logits']
 
 # %% ../nbs/03_train.ipynb #7b09508c
-import hashlib
 import json
 import math
 import os
@@ -28,7 +27,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from .files import SEAL, Damaged, check_seal, or_none, say, seal
+from .files import SEAL, Damaged, check_seal, digest, or_none, say, seal
 from .data import digits_parts
 from .inputs import Examples, Inputs, batches, collated, halving
 from bayes_lora_layers.model import (
@@ -329,13 +328,13 @@ def _share_tests() -> None:
     """From here on, what many tests begin with (a pretrained base, a small run) is made once for this state of the code
     and this user. Only tests call it; `BAYES_LORA_LAYERS_SHARED` names another folder."""
     _one_thread()
-    code = (p.read_bytes() for p in sorted(Path(find_spec("bayes_lora_layers").origin).parent.glob("*.py")))
-    made_by = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode()
-    name = f"bayes_lora_layers_tests-{hashlib.sha256(b''.join((made_by, *code))).hexdigest()[:16]}"
-    folder, me = Path(tempfile.gettempdir()) / name, getattr(os, "getuid", int)()
+    if os.environ.get("BAYES_LORA_LAYERS_SHARED"): return
+    package = Path(find_spec("bayes_lora_layers").origin).parent
+    code = [p.read_text(encoding="utf-8") for p in sorted(package.glob("*.py"))]
+    made_by = digest([torch.__version__, torch.backends.cpu.get_cpu_capability(), code])
+    folder, me = Path(tempfile.gettempdir()) / f"bayes_lora_layers_tests-{made_by[:16]}", getattr(os, "getuid", int)()
     folder.mkdir(mode=0o700, exist_ok=True)
-    if not folder.is_symlink() and folder.stat().st_uid == me:
-        os.environ.setdefault("BAYES_LORA_LAYERS_SHARED", str(folder))
+    if not folder.is_symlink() and folder.stat().st_uid == me: os.environ["BAYES_LORA_LAYERS_SHARED"] = str(folder)
 
 # %% ../nbs/03_train.ipynb #7829af26
 @torch.no_grad()
