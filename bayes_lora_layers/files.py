@@ -119,7 +119,9 @@ def read_tensors(
     what it was made from has changed."""
     try:
         with safe_open(path, "pt") as f:
-            told, tensors = json.loads((f.metadata() or {}).get("header", "{}")), {k: f.get_tensor(k) for k in f.keys()}
+            told = json.loads((f.metadata() or {}).get("header", "{}"))
+            # copied: where a tensor begins in the file decides how sums over it are rounded
+            tensors = {k: f.get_tensor(k).clone() for k in f.keys()}
     except FileNotFoundError: raise Missing(f"{path} is missing") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as e:
         raise Damaged(f"{path} is damaged ({str(e)[:100]})") from None
