@@ -1,10 +1,11 @@
 """Studies on real Ray: python .ci/study.py OUT.json [KILLS], or OUT.json again WORD...
 
-Two tiny runs (with KILLS or `again` four, of two trainings), one after the other, are what everything else is held
-against, byte for byte: a cluster of two nodes, on which each run is shared by two processes, of which one node is
-killed while it trains and another while it predicts. With KILLS also as many more (SIGKILL at random moments, of
-driver, worker, run or node, several in each study), two workers, a run in shares, a full disk, a read-only folder and
-damaged files. What happened is written case by case; a case is fine when the same command ends in the same bytes.
+Three tiny runs of two trainings (with KILLS or `again` four), one after the other, are what everything else is held
+against, byte for byte: two workers, of which one waits for the training it borrows, and a cluster of two nodes, on
+which each run is shared by two processes, of which one node is killed while it trains and another while it predicts.
+With KILLS also as many more (SIGKILL at random moments, of driver, worker, run or node, several in each study), a run
+in shares, a full disk, a read-only folder and damaged files. What happened is written case by case; a case is fine
+when the same command ends in the same bytes.
 With `again` the cases whose names hold a word (disk, damaged, workers, shares) are done anew, and all others stay as
 they are in OUT.json."""
 
@@ -31,7 +32,9 @@ KEPT = (
     "layer_wise_results.json", "summary_table.csv", "predictions.safetensors", "posterior.safetensors", "config.yaml",
     "adapter/adapter_model.safetensors",
 )
-STRUCTURES = ["diag", "kron"] if len(sys.argv) > 2 else ["diag"]  # two trainings keep both nodes busy
+# two trainings keep both nodes busy; the demo's base is one, since it has the seed
+AXES = {"learning_rate": [0.005, 0.003], "structure": ["diag", "kron"]}
+WITHOUT = [{"learning_rate": 0.003, "structure": "kron"}] if len(sys.argv) == 2 else []
 PATIENCE = 1200  # seconds for a study
 OUT = Path(sys.argv[1])
 AGAIN = sys.argv[3:] if sys.argv[2:3] == ["again"] else []
@@ -42,8 +45,7 @@ rng, cases = random.Random(0), [c for c in before if not any(word in c["what"] f
 
 def written(scratch, name):
     path = scratch / f"{name}.yaml"
-    axes = {"seed": [0, 1], "structure": STRUCTURES}
-    path.write_text(yaml.safe_dump({"study": str(scratch / name), "base": BASE, "axes": axes}))
+    path.write_text(yaml.safe_dump({"study": str(scratch / name), "base": BASE, "axes": AXES, "without": WITHOUT}))
     return path
 
 
@@ -221,25 +223,26 @@ def read_only_case(scratch, wanted):
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         scratch = Path(tmp)
-        os.environ["BAYES_LORA_LAYERS_SHARED"] = str(scratch / "shared")  # one pretrained demo base for a seed
+        os.environ.setdefault("BAYES_LORA_LAYERS_SHARED", str(scratch / "shared"))  # one pretrained demo base
         source, began = written(scratch, "wanted"), time.time()
         if started(source).wait(PATIENCE):
             sys.exit((source.with_suffix(".log")).read_text()[-2000:])
         wanted = contents(source.with_suffix(""))
-        assert len(wanted) == 2 * len(STRUCTURES) * len(KEPT) and None not in wanted.values(), "the study is not whole"
-        print(f"{2 * len(STRUCTURES)} runs, one after the other: {time.time() - began:.0f} s", flush=True)
+        runs = 4 - len(WITHOUT)
+        assert len(wanted) == runs * len(KEPT) and None not in wanted.values(), "the study is not whole"
+        print(f"{runs} runs, one after the other: {time.time() - began:.0f} s", flush=True)
         asked = lambda word: KILLS or word in AGAIN
         if not AGAIN: cluster_case(scratch, wanted)
         done = 0
         for i in range(KILLS):
             if done < KILLS: done += killed_study(scratch, wanted, i, min(10, KILLS - done))
         if asked("shares"): shared_case(scratch, wanted)
-        if asked("workers"):
+        if asked("workers") or not AGAIN:
             source, began = written(scratch, "workers"), time.time()
             record("two workers", source, wanted, started(source, "--workers", 2).wait(PATIENCE), began)
         if asked("disk"): read_only_case(scratch, wanted)
         if asked("damaged"):
-            for name in ("study.json", *(f"seed=1,structure=kron/{name}" for name in KEPT)):
+            for name in ("study.json", *(f"learning_rate=0.003,structure=kron/{name}" for name in KEPT)):
                 damage_case(scratch, wanted, name)
     OUT.write_text(json.dumps(cases, indent=1) + "\n")
     bad = [c["what"] for c in cases if not c["fine"]]
