@@ -163,6 +163,8 @@ def recommend(
     return _cannot_tell(q)
 
 # %% ../nbs/10_verdict.ipynb #765827ae
+UNSURE = "The model is not sure enough, and averaging over weights makes it less sure."
+
 @dataclass(frozen=True)
 class _Question:
     "What the rules look at."
@@ -213,8 +215,15 @@ class _Question:
     def notes(self) -> str: return " ".join(_notes(self.sets, self.results.head, self.own_priors))
 
     @property
+    def unsure(self) -> bool:
+        "Whether the MAP is not sure enough, which no averaging mends: a temperature below 1 surely helps."
+        t = self.results.temperature
+        return t.value < 1 and t.delta["nll"].low > 0
+
+    @property
     def wide(self) -> str:
-        return f"The posterior is too wide. Try laplace_prior_precision={self.narrower}. {self.notes}".strip()
+        again = UNSURE if self.unsure else f"Try laplace_prior_precision={self.narrower}."
+        return f"The posterior is too wide. {again} {self.notes}".strip()
 
     @property
     def narrower(self) -> str:
@@ -540,8 +549,7 @@ def _against_temperature(q: _Question) -> str:
         "no more": f"the layers do no more than that, to within {q.smallest}",
         "unknown": f"whether the layers do more than that cannot be told from {q.results.n_test:,} test {q.units}",
     }
-    surely_below = t.value < 1 and t.delta["nll"].low > 0
-    surer = " Below 1 it makes the model surer, and averaging over weights less sure." if surely_below else ""
+    surer = " Below 1 it makes the model surer, and averaging over weights less sure." if q.unsure else ""
     return (
         f"Against a temperature: dividing all logits by {t.value:.2f} changes {q.name} by"
         f" {with_interval(t.delta[q.metric])}; {words[found]}.{surer}"
@@ -577,6 +585,7 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
         )
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
+    if q.unsure: return f"What to do: {meanwhile}, or train the model longer."
     if verdict.kind != "too wide": return f"What to do: {meanwhile}."
     return f"What to do: run again with laplace_prior_precision={q.narrower}. Until then {meanwhile}."
 
