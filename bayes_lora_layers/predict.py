@@ -82,7 +82,7 @@ def _parts(Z: Float[Tensor, "n k p"]) -> list[slice]:
     return [slice(i, i + few) for i in range(0, len(Z), few)]
 
 def _squares(Z: Float[Tensor, "n k p"]) -> Float[Tensor, "n k k"]:
-    "Z Z^T of each example. One goes as a matrix: oneDNN takes two to three times as long for a batch of one in bfloat16."
+    "Z Z^T of each example. One goes as a matrix: as a batch it takes oneDNN two to three times as long in bfloat16."
     return (Z[0] @ Z[0].T)[None] if len(Z) == 1 else Z @ Z.transpose(1, 2)
 
 def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
