@@ -576,12 +576,13 @@ def _advice(q: _Question, verdict: Verdict, reached: dict[str, float]) -> str:
     divide = f"divide all logits by {t.value:.2f}"
     if verdict.kind == "layers":
         how = "`bayes-lora-layers predict RUN DATA --by recommended` (RUN is the folder of this run)"
-        if reached["temperature"] >= reached[q.predictive]: return f"What to do: answer with these layers by {how}."
+        answer = f"answer with {q.say(q.judged.layers).lower()} by {how}."
+        if reached["temperature"] >= reached[q.predictive]: return f"What to do: {answer}"
         values = f"{reached['temperature']:.4f} against {reached[q.predictive]:.4f}"
         when = "Layers come second" if q.metric == "nll" else f"If {q.name} is what counts"
         return (
             f"What to do: first {divide}, which costs nothing and reaches the lower NLL on the validation split"
-            f" ({values}). {when}: answer with {q.say(q.judged.layers).lower()} by {how}."
+            f" ({values}). {when}: {answer}"
         )
     sure = t.delta["nll"].low > 0 or t.delta[q.metric].low > 0
     meanwhile = f"{divide}, which surely helps" if sure else "leave the model as it is (no temperature surely helps)"
