@@ -12,8 +12,8 @@ __all__ = ['MOST_SAMPLES', 'LayerCovariances', 'layer_covariances', 'probit_prob
 # %% ../nbs/06_predict.ipynb #0a9317ce
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import pi
 from pathlib import Path
@@ -62,10 +62,6 @@ def _start(classifier: Classifier) -> tuple[Tensor | None, int]:
     W, classes = head_weight(classifier), len(classifier.classes)
     return (W, W.shape[1]) if W is not None and W.shape[1] < classes else (None, classes)
 
-def _in_basis(posterior: Posterior, name: str, grad: Tensor, inp: Tensor) -> Float[Tensor, "n k p"]:
-    "Jacobian of a weight in its posterior's basis, flattened."
-    return weight_jacobian(*posterior.rotate(name, grad, inp)).flatten(2)
-
 @contextmanager
 def _products_for(classifier: Classifier):
     """Products of float32 that are as exact as the passes: after bfloat16, factors are rounded to it once more and
@@ -76,14 +72,41 @@ def _products_for(classifier: Classifier):
     try: yield
     finally: torch.set_float32_matmul_precision(before)
 
-def _parts(Z: Float[Tensor, "n k p"]) -> list[slice]:
-    "Examples whose Jacobians stay in a CPU's cache while they are scaled and multiplied; all of them elsewhere."
-    few = max(CACHED // Z[0].numel(), 1) if Z.device.type == "cpu" else len(Z)
-    return [slice(i, i + few) for i in range(0, len(Z), few)]
+def _parts(n: int, numbers: int, device: torch.device) -> list[slice]:
+    "Examples of so many numbers each that stay in a CPU's cache while they are scaled and multiplied; all elsewhere."
+    few = max(CACHED // numbers, 1) if device.type == "cpu" else n
+    return [slice(i, i + few) for i in range(0, n, few)]
 
 def _squares(Z: Float[Tensor, "n k p"]) -> Float[Tensor, "n k k"]:
     "Z Z^T of each example. One goes as a matrix: as a batch it takes oneDNN two to three times as long in bfloat16."
     return (Z[0] @ Z[0].T)[None] if len(Z) == 1 else Z @ Z.transpose(1, 2)
+
+def _of_jacobians(
+    Z: Float[Tensor, "n k o i"], inputs: Tensor, variances: list[Float[Tensor, "o i"]], exact: torch.dtype
+) -> Iterator[tuple[slice, int, Float[Tensor, "m k k"]]]:
+    "Z V Z^T of some examples under one prior after the other, Z being the Jacobian of a weight."
+    for part in _parts(len(Z), Z[0].numel(), Z.device):
+        jacobian = Z[part].to(exact).flatten(2)
+        for g, v in enumerate(variances): yield part, g, _squares(jacobian * v.flatten().sqrt())
+
+def _of_tokens(
+    gradient: Float[Tensor, "n k t o"],
+    inputs: Float[Tensor, "n t i"],
+    variances: list[Float[Tensor, "o i"]],
+    exact: torch.dtype,
+) -> Iterator[tuple[slice, int, Float[Tensor, "m k k"]]]:
+    "The same without the Jacobian: inputs meet inputs first, token by token, and then the gradients."
+    o, (n, t, i) = gradient.shape[3], inputs.shape
+    for part in _parts(n, o * t * i, inputs.device):
+        a, G = inputs[part, None].to(exact), gradient[part].to(exact).permute(0, 3, 1, 2)  # [m, 1, t, i], [m, o, k, t]
+        joined = G.transpose(1, 2).flatten(2)  # [m, k, o * t]
+        for g, v in enumerate(variances):
+            met = (a * v[:, None]) @ a.transpose(2, 3)  # [m, o, t, t]
+            yield part, g, (G @ met).transpose(1, 2).flatten(2) @ joined.transpose(1, 2)
+
+def _few_tokens(k: int, t: int, i: int) -> bool:
+    "Whether `_of_tokens` takes less than half of the operations of `_of_jacobians`; its products are small."
+    return 2 * t * (t * i + k * t + k * k) < i * k * k
 
 def _layer_groups(posterior: Posterior, numbers: int) -> list[tuple[int, ...]]:
     """The stochastic layers in groups, last first, whose Jacobians of one direction hold at most `numbers` values (or
@@ -136,21 +159,22 @@ def layer_covariances(
     of_layer = lambda prior, layer: prior[layer] if isinstance(prior, dict) else prior
 
     def visit(site, pairs, first):
+        ends = total[:, posterior.layers.index(site.layer)]
         for i, (name, pair) in enumerate(zip(site.parameters, pairs)):
-            Z = _in_basis(posterior, name, *pair)
-            if Z.shape[1] < k:
-                waiting.setdefault(name, Z.new_empty(n, k, Z.shape[2]))[:, first : first + Z.shape[1]] = Z
-                if first + Z.shape[1] < k: continue
-                Z = waiting.pop(name)
-            scales = [posterior.variance(site, of_layer(prior, site.layer))[i].flatten().sqrt() for prior in prior_grid]
+            gradient, inputs = posterior.rotate(name, *pair)  # [., n, t, o], [n, t, i]
+            few = _few_tokens(k, *inputs.shape[1:])
+            found = gradient.transpose(0, 1) if few else weight_jacobian(gradient, inputs)  # of some directions
+            if (here := found.shape[1]) < k:
+                waiting.setdefault(name, found.new_empty(n, k, *found.shape[2:]))[:, first : first + here] = found
+                if first + here < k: continue
+                found = waiting.pop(name)
             if by_weight: weights[name] = total.new_empty(n, k, k)
-            with _products_for(classifier):
-                for part in _parts(Z):
-                    jacobian, ends = Z[part].to(exact), total[:, posterior.layers.index(site.layer), part]
-                    for g, scale in enumerate(scales):
-                        added = _squares(jacobian * scale)
-                        ends[g] += added
-                        if by_weight and g == 0: weights[name][part] = added
+            variances = [posterior.variance(site, of_layer(prior, site.layer))[i] for prior in prior_grid]
+            products = _of_tokens if few else _of_jacobians
+            with nullcontext() if few else _products_for(classifier):
+                for part, g, added in products(found, inputs, variances, exact):
+                    ends[g, part] += added
+                    if by_weight and g == 0: weights[name][part] = added
 
     whole = not rows or rows >= n * k
     for group in _layer_groups(posterior, 1 << 62 if whole else budget_bytes(x.device, memory_budget) // (4 * n * k)):
