@@ -78,7 +78,7 @@ def _parts(n: int, numbers: int, device: torch.device) -> list[slice]:
     return [slice(i, i + few) for i in range(0, n, few)]
 
 def _squares(Z: Float[Tensor, "n k p"]) -> Float[Tensor, "n k k"]:
-    "Z Z^T of each example. One goes as a matrix: as a batch it takes oneDNN two to three times as long in bfloat16."
+    "Z Z^T of each example. One goes as a matrix: as a batch it takes oneDNN much longer in bfloat16."
     return (Z[0] @ Z[0].T)[None] if len(Z) == 1 else Z @ Z.transpose(1, 2)
 
 def _of_jacobians(
