@@ -150,7 +150,7 @@ def find_columns(
         for column in asked:
             if column not in features: raise ValueError(f"{name}: {column!r} is no column; expected out of {kinds}")
     found = {"image": [k for k, v in features.items() if isinstance(v, Image)],
-             "choice": [k for k, v in features.items() if _holds_choices(v)]}
+             "choice": [k for k, v in features.items() if _holds_choices(v) and k not in (*LABELS, label_column)]}
     label_of = lambda texts=(): _label_column(features, label_column, kinds, texts, needs_label)
     if task == "auto": task = next((t for t in ("image", "choice") if found[t]), "text")
     if task == "image":
@@ -162,7 +162,8 @@ def find_columns(
         if needs_label and not label or not question:
             raise ValueError(
                 f"dataset has choices in {found['choice'][0]!r}, but its columns {kinds} name no"
-                f" {'question' if label else 'answer'}; expected text_columns and label_column to say which"
+                f" {'question' if label else 'answer'}; expected text_columns and label_column to say which, or"
+                " task='text' where these are no questions"
             )
         return Columns(task, {"question": question[0], "choices": found["choice"][0]}, label)
     texts = _text_columns(features, label_column, text_columns, kinds)
@@ -199,13 +200,16 @@ def _text_columns(features: Features, label_column: str, wanted: Sequence[str], 
 
 def _label_column(features: Features, wanted: str, kinds: str, texts: Sequence[str], needed: bool) -> str:
     "The class column: with names of classes, else one of `LABELS`; empty when it is not needed and there is none."
-    if wanted: return wanted
     named = [k for k, v in features.items() if isinstance(v, ClassLabel)]
     # CIFAR-100 has fine_label and coarse_label: the finest is the task
-    if named: return max(named, key=lambda k: features[k].num_classes)
-    called = [k for k in (*LABELS, *ANSWERS) if k in features and k not in texts]
-    if called or not needed: return called[0] if called else ""
-    raise ValueError(f"dataset has no label column; its columns are {kinds}; expected label_column to name it")
+    if named and not wanted: return max(named, key=lambda k: features[k].num_classes)
+    called = [wanted] if wanted else [k for k in (*LABELS, *ANSWERS) if k in features and k not in texts]
+    classes = [k for k in called if isinstance(features[k], (ClassLabel, Value))]
+    if classes or not needed and not wanted: return classes[0] if classes else ""
+    if not called:
+        raise ValueError(f"dataset has no label column; its columns are {kinds}; expected label_column to name it")
+    held = _kind(features[called[0]])
+    raise ValueError(f"label_column={called[0]!r} holds more than a class ({held}); expected one an example")
 
 # %% ../nbs/01_data.ipynb #ad332aef
 def _limit(data: Dataset, size: int, seed: int, what: str) -> Dataset:
