@@ -18,7 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -314,7 +314,8 @@ def _say_plan(study, only: Sequence[str]) -> None:
     "What a study would do, and how long it would take."
     from bayes_lora_layers.files import counted
     from bayes_lora_layers.study import estimate, is_done, lenders, waiting
-    todo, shared, width = waiting(study, only), lenders(study), max(map(len, study.runs))
+    shared = lenders(study, partial(is_done, study))
+    todo, width = waiting(study, only), max(map(len, study.runs))
     for run in study.runs:
         lent = "; ".join(f"{what} of {lender}" for what, lender in shared[run].items() if what != "pretrained")
         state = "to do" if run in todo else "done " if is_done(study, run) else "left "

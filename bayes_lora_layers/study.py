@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -217,22 +218,23 @@ def _recorded(folder: Path) -> Study:
 # %% ../nbs/12_study.ipynb #4f655e5b
 SHARED = ("map", "curvature")  # stages whose result runs lend each other
 
-def lenders(study: Study) -> dict[str, dict[str, str]]:
-    "For each run, by stage, the run before it that makes the same; none where it is the first."
-    first, found = {}, {}
+def lenders(study: Study, done: Callable[[str], bool] = lambda run: False) -> dict[str, dict[str, str]]:
+    """For each run, by stage, whose it takes over, of those that make the same: one that is done, else the first; none
+    where that is itself."""
+    alike, keys = {}, {}
     for run, config in study.runs.items():
-        keys = {stage: (stage, digest(read_until(config, stage))) for stage in SHARED}
-        if config.model == "tiny-vit": keys["pretrained"] = ("pretrained", config.seed)
-        found[run] = {stage: first[key] for stage, key in keys.items() if key in first}
-        for key in keys.values(): first.setdefault(key, run)
-    return found
+        keys[run] = {stage: (stage, digest(read_until(config, stage))) for stage in SHARED}
+        if config.model == "tiny-vit": keys[run]["pretrained"] = ("pretrained", config.seed)
+        for key in keys[run].values(): alike.setdefault(key, []).append(run)
+    lender = {key: next(filter(done, runs), runs[0]) for key, runs in alike.items()}
+    return {run: {stage: lender[key] for stage, key in own.items() if lender[key] != run} for run, own in keys.items()}
 
 MADE = {"pretrained": "pretrained", "map": "adapter", "curvature": "posterior.safetensors"}  # stage -> file or folder
 
 def lend(study: Study, run: str) -> list[str]:
-    "Copy what earlier runs made into the folder of a run that lacks it; returns what was copied."
+    "Copy what other runs made into the folder of a run that lacks it; returns what was copied."
     lent, own = [], study.of(run)
-    for stage, lender in lenders(study)[run].items():
+    for stage, lender in lenders(study, partial(is_done, study))[run].items():
         source, target = study.of(lender) / MADE[stage], own / MADE[stage]
         if target.exists() or not source.exists(): continue
         own.mkdir(parents=True, exist_ok=True)
@@ -433,7 +435,7 @@ def estimate(study: Study, todo: Sequence[str] | None = None) -> float | None:
     spent = [found["seconds"] for found in told.values() if found and isinstance(found.get("seconds"), dict)]
     if not spent: return None
     table = pd.DataFrame(spent)
-    usual, shared = table.mean(), lenders(study)  # of those that made it themselves
+    usual, shared = table.mean(), lenders(study, partial(is_done, study))  # of those that made it themselves
     saved = {"map": "training", "curvature": "posterior", "pretrained": "pretraining"}
     lent = lambda run: {saved[stage] for stage in shared[run]}
     return float(sum(usual.drop(lent(run), errors="ignore").sum() for run in (left if todo is None else todo)))
@@ -441,7 +443,8 @@ def estimate(study: Study, todo: Sequence[str] | None = None) -> float | None:
 # %% ../nbs/12_study.ipynb #1d35cc97
 def steps_of(study: Study, todo: Sequence[str]) -> dict[Step, list[Step]]:
     "What is to be done, in order, each step with those that come before it."
-    borrowed = {run: {(lender, stage) for stage, lender in found.items()} for run, found in lenders(study).items()}
+    shared = lenders(study, lambda run: run not in todo and is_done(study, run))  # who is made again lends in its turn
+    borrowed = {run: {(lender, stage) for stage, lender in found.items()} for run, found in shared.items()}
     # the pretrained demo is there once its run has its MAP
     made_with = lambda stage: stage if stage in SHARED else "map"
     of = lambda run: {(lender, made_with(stage)) for lender, stage in borrowed[run] if lender in todo}
