@@ -207,7 +207,8 @@ def _label_column(features: Features, wanted: str, kinds: str, texts: Sequence[s
     if named and not wanted: return max(named, key=lambda k: features[k].num_classes)
     called = [wanted] if wanted else [k for k in (*LABELS, *ANSWERS) if k in features and k not in texts]
     classes = [k for k in called if isinstance(features[k], (ClassLabel, Value))]
-    if classes or not needed and not wanted: return classes[0] if classes else ""
+    if classes: return classes[0]
+    if not needed and not wanted: return ""
     if not called:
         raise ValueError(f"dataset has no label column; its columns are {kinds}; expected label_column to name it")
     held = _kind(features[called[0]])
